@@ -1,0 +1,350 @@
+"""The storage operations over plain dicts: what every other backend is compared with."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
+from os import PathLike
+from typing import Any, Final
+
+from msgspec.structs import replace
+
+from fusion_store import (
+    SYSTEM_TENANT,
+    AlreadyExists,
+    ConfigError,
+    CredentialType,
+    StoreStats,
+    TenantNotFound,
+)
+from fusion_store.backend import (
+    APITokenRecord,
+    AuthCodeRecord,
+    Change,
+    CounterRecord,
+    Kind,
+    Place,
+    Record,
+    RecordPage,
+    RecordRepository,
+    SecretRecord,
+    SecretState,
+    TenantCounts,
+    TenantRecord,
+    same_content,
+)
+from fusion_store_memory._state import State
+
+SCHEMA_VERSION: Final = "0001"
+
+
+class MemoryTokenRepository(RecordRepository):
+    """A vault that lives as long as its ``State``."""
+
+    backend_name = "memory"
+
+    def __init__(
+        self,
+        state: State | None = None,
+        *,
+        clock: Callable[[], datetime] | None = None,
+        token_prefix: str | None = None,
+    ) -> None:
+        super().__init__(clock=clock, token_prefix=token_prefix)
+        self._state = State() if state is None else state
+
+    def insert_api_token(self, token: APITokenRecord, tenant: TenantRecord | None) -> None:
+        with self._state.lock:
+            if token.hash in self._state.tokens:
+                raise AlreadyExists("an API token of that hash stands already")
+            if tenant is not None:
+                if tenant.tenant_hash in self._state.tenants:
+                    raise AlreadyExists("a tenant of that hash stands already")
+                self._state.tenants[tenant.tenant_hash] = tenant
+            elif token.tenant_hash not in self._state.tenants:
+                raise TenantNotFound
+            self._state.tokens[token.hash] = token
+
+    def read_api_token(self, hash: str) -> APITokenRecord | None:
+        with self._state.lock:
+            return self._state.tokens.get(hash)
+
+    def replace_api_token(self, old: APITokenRecord, new: APITokenRecord, old_expires_at: int | None) -> bool:
+        with self._state.lock:
+            standing = self._state.tokens.get(old.hash)
+            if standing is None or standing.expires_at != old.expires_at:
+                return False
+            self._state.tokens[new.hash] = new
+            if old_expires_at is None:
+                del self._state.tokens[old.hash]
+            else:
+                self._state.tokens[old.hash] = replace(standing, expires_at=old_expires_at)
+            self._state.signal += 1
+            return True
+
+    def remove_api_token(self, hash: str) -> bool:
+        with self._state.lock:
+            token = self._state.tokens.pop(hash, None)
+            if token is None:
+                return False
+            if any(t.tenant_hash == token.tenant_hash for t in self._state.tokens.values()):
+                self._state.signal += 1
+            else:
+                self.remove_tenant(token.tenant_hash)
+            return True
+
+    def touch_api_tokens(self, last_used: Mapping[str, int]) -> None:
+        with self._state.lock:
+            for hash, used_at in last_used.items():
+                token = self._state.tokens.get(hash)
+                if token is not None and (token.last_used is None or token.last_used < used_at):
+                    self._state.tokens[hash] = replace(token, last_used=used_at)
+
+    def scan_api_tokens(
+        self, tenant_hash: str | None, after: tuple[int, str] | None, limit: int
+    ) -> list[APITokenRecord]:
+        with self._state.lock:
+            found = [
+                token
+                for token in self._state.tokens.values()
+                if tenant_hash in (None, token.tenant_hash)
+                and (after is None or (token.created_at, token.hash) > after)
+            ]
+        return sorted(found, key=_token_order)[:limit]
+
+    def find_api_token_records(self, prefix: str) -> list[APITokenRecord]:
+        with self._state.lock:
+            return [
+                token
+                for token in self._state.tokens.values()
+                if token.prefix.startswith(prefix) or token.hash.startswith(prefix)
+            ]
+
+    def read_tenant(self, tenant_hash: str, now: int) -> TenantCounts | None:
+        with self._state.lock:
+            tenant = self._state.tenants.get(tenant_hash)
+            return None if tenant is None else self._counts(tenant, now)
+
+    def scan_tenants(self, after: str | None, limit: int, now: int) -> list[TenantCounts]:
+        with self._state.lock:
+            hashes = sorted(self._state.tenants.keys() - {SYSTEM_TENANT})
+            behind = [hash for hash in hashes if after is None or hash > after]
+            return [self._counts(self._state.tenants[hash], now) for hash in behind[:limit]]
+
+    def _counts(self, tenant: TenantRecord, now: int) -> TenantCounts:
+        hash = tenant.tenant_hash
+        kinds = Counter(
+            place.kind
+            for place, secret in self._state.secrets.items()
+            if place.tenant_hash == hash and not secret.is_absent(now)
+        )
+        return TenantCounts(
+            tenant,
+            api_tokens=sum(token.tenant_hash == hash for token in self._state.tokens.values()),
+            oauth_tokens=kinds[Kind.OAUTH],
+            credentials=kinds[Kind.CREDENTIAL],
+        )
+
+    def find_tenants(self, prefix: str) -> list[str]:
+        with self._state.lock:
+            hashes = self._state.tenants.keys() - {SYSTEM_TENANT}
+        return sorted(hash for hash in hashes if hash.startswith(prefix))
+
+    def remove_tenant(self, tenant_hash: str) -> bool:
+        state = self._state
+        with state.lock:
+            if state.tenants.pop(tenant_hash, None) is None:
+                return False
+            for hash in [h for h, t in state.tokens.items() if t.tenant_hash == tenant_hash]:
+                del state.tokens[hash]
+            for hash in [h for h, c in state.codes.items() if c.place.tenant_hash == tenant_hash]:
+                del state.codes[hash]
+            for place in [p for p in state.secrets if p.tenant_hash == tenant_hash]:
+                del state.secrets[place]
+            for place in [p for p in state.counters if p.tenant_hash == tenant_hash]:
+                del state.counters[place]
+            state.signal += 1
+            return True
+
+    def change_secret(self, place: Place, change: Change) -> SecretState | None:
+        state = self._state
+        with state.lock:
+            answer = change(
+                SecretState(
+                    place.tenant_hash in state.tenants,
+                    state.secrets.get(place),
+                    state.counters.get(place, CounterRecord(place)),
+                )
+            )
+            if answer is None:
+                return None
+            state.counters[place] = answer.counter
+            if answer.secret is None:
+                state.secrets.pop(place, None)
+            else:
+                state.secrets[place] = answer.secret
+            return answer
+
+    def read_secret(self, place: Place) -> SecretRecord | None:
+        with self._state.lock:
+            return self._state.secrets.get(place)
+
+    def scan_secrets(self, tenant_hash: str, kind: Kind) -> list[SecretRecord]:
+        with self._state.lock:
+            return [
+                secret
+                for place, secret in self._state.secrets.items()
+                if place.tenant_hash == tenant_hash and place.kind is kind
+            ]
+
+    def insert_auth_code(self, code: AuthCodeRecord) -> None:
+        with self._state.lock:
+            if code.place.tenant_hash not in self._state.tenants:
+                raise TenantNotFound
+            self._state.codes[code.hash] = code
+
+    def take_auth_code(self, hash: str) -> AuthCodeRecord | None:
+        with self._state.lock:
+            return self._state.codes.pop(hash, None)
+
+    def read_mark(self, name: str) -> bytes | None:
+        with self._state.lock:
+            return self._state.marks.get(name)
+
+    def write_mark(self, name: str, value: bytes | None) -> None:
+        with self._state.lock:
+            if value is None:
+                self._state.marks.pop(name, None)
+            else:
+                self._state.marks[name] = value
+
+    def change_signal(self) -> int:
+        return self._state.signal
+
+    def scan_records(self, after: str | None, limit: int) -> RecordPage:
+        with self._state.lock:
+            behind = sorted(h for h in self._state.tenants if after is None or h > after)
+            hashes = behind[:limit]
+            records = [record for hash in hashes for record in self._records_of(hash)]
+        return RecordPage(tuple(records), (), hashes[-1] if len(behind) > limit else None)
+
+    def _records_of(self, tenant_hash: str) -> Iterator[Record]:
+        state = self._state
+        yield state.tenants[tenant_hash]
+        tokens = (t for t in state.tokens.values() if t.tenant_hash == tenant_hash)
+        yield from sorted(tokens, key=_token_order)
+        yield from (state.secrets[p] for p in sorted(state.secrets) if p.tenant_hash == tenant_hash)
+        yield from (state.counters[p] for p in sorted(state.counters) if p.tenant_hash == tenant_hash)
+        codes = (c for c in state.codes.values() if c.place.tenant_hash == tenant_hash)
+        yield from sorted(codes, key=lambda code: code.hash)
+
+    def insert_records(self, records: Sequence[Record]) -> int:
+        state = self._state
+        with state.lock:
+            new: dict[tuple[type[Record], object], Record] = {}
+            tenants = set(state.tenants)
+            for record in records:
+                table, key, tenant_hash = _home(state, record)
+                if isinstance(record, TenantRecord):
+                    tenants.add(tenant_hash)
+                elif tenant_hash not in tenants:
+                    raise TenantNotFound
+                standing = new.get((type(record), key), table.get(key))
+                if standing is None:
+                    new[type(record), key] = record
+                elif not same_content(standing, record):
+                    raise AlreadyExists("a record of that place stands already, with other content")
+            for (_, key), record in new.items():
+                _home(state, record)[0][key] = record
+            return len(new)
+
+    def replace_payload(self, record: SecretRecord | AuthCodeRecord, payload: bytes) -> bool:
+        with self._state.lock:
+            table, key, _ = _home(self._state, record)
+            if table.get(key) != record:
+                return False
+            table[key] = replace(record, payload=payload)
+            return True
+
+    def purge_records(self, now: int, limit: int) -> dict[str, int]:
+        state = self._state
+        with state.lock:
+            codes = [h for h, c in state.codes.items() if c.expires_at <= now][:limit]
+            for hash in codes:
+                del state.codes[hash]
+            credentials = [p for p, s in state.secrets.items() if s.is_absent(now)][:limit]
+            for place in credentials:
+                del state.secrets[place]
+            claims = [
+                place
+                for place, counter in state.counters.items()
+                if counter.claim_deadline is not None and counter.claim_deadline <= now
+            ][:limit]
+            for place in claims:
+                state.counters[place] = replace(state.counters[place], claim_owner=None, claim_deadline=None)
+            tokens = self._purgeable_tokens(now)[:limit]
+            for hash in tokens:
+                del state.tokens[hash]
+        return {
+            "codes": len(codes),
+            "claims": len(claims),
+            "credentials": len(credentials),
+            "api_tokens": len(tokens),
+        }
+
+    def _purgeable_tokens(self, now: int) -> list[str]:
+        expired: dict[str, list[APITokenRecord]] = defaultdict(list)
+        with_live_token = set()
+        for token in self._state.tokens.values():
+            if token.expires_at is not None and token.expires_at <= now:
+                expired[token.tenant_hash].append(token)
+            else:
+                with_live_token.add(token.tenant_hash)
+        purgeable = []
+        for tenant_hash, tokens in expired.items():
+            tokens.sort(key=_token_order)
+            purgeable += tokens if tenant_hash in with_live_token else tokens[:-1]
+        return [token.hash for token in purgeable]
+
+    def count_records(self, now: int) -> StoreStats:
+        with self._state.lock:
+            present = [p for p, s in self._state.secrets.items() if not s.is_absent(now)]
+            return StoreStats(
+                tenants=len(self._state.tenants) - 1,
+                api_tokens=len(self._state.tokens),
+                oauth_tokens=dict(Counter(p.service for p in present if p.kind is Kind.OAUTH)),
+                credentials=dict(
+                    Counter(CredentialType(p.credential_type) for p in present if p.kind is Kind.CREDENTIAL)
+                ),
+                bytes_on_disk=0,
+                schema_version=SCHEMA_VERSION,
+            )
+
+    def read_schema_version(self) -> str:
+        return SCHEMA_VERSION
+
+    def backup_storage(self, path: str | PathLike[str]) -> None:  # noqa: ARG002
+        raise ConfigError("a vault in memory has no backup: export its records instead")
+
+    def close_storage(self) -> None:
+        """Nothing is held."""
+
+
+def _token_order(token: APITokenRecord) -> tuple[int, str]:
+    return token.created_at, token.hash
+
+
+def _home(state: State, record: Record) -> tuple[dict[Any, Any], object, str]:
+    """The dict that a record belongs in, its key there, and its tenant."""
+    match record:
+        case TenantRecord():
+            return state.tenants, record.tenant_hash, record.tenant_hash
+        case APITokenRecord():
+            return state.tokens, record.hash, record.tenant_hash
+        case SecretRecord():
+            return state.secrets, record.place, record.place.tenant_hash
+        case CounterRecord():
+            return state.counters, record.place, record.place.tenant_hash
+        case AuthCodeRecord():
+            return state.codes, record.hash, record.place.tenant_hash

@@ -1,0 +1,128 @@
+"""From a URL to a repository: the built-in schemes from a table, others through entry points."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from fusion_store._config import default_url
+from fusion_store._errors import ConfigError
+from fusion_store._interface import TokenRepository
+from fusion_store._urls import StoreURL
+
+if TYPE_CHECKING:
+    from fusion_store.backend import Backend
+
+ENTRY_POINT_GROUP: Final = "fusion_store.backends"
+
+
+class _BuiltIn(NamedTuple):
+    module: str
+    driver: str | None
+    extra: str | None
+
+
+_BUILT_IN: Final = {
+    "memory": _BuiltIn("fusion_store_memory", None, None),
+    "sqlite": _BuiltIn("fusion_store_sql", "sqlalchemy", None),
+    "leveldb": _BuiltIn("fusion_store_leveldb", "plyvel", "leveldb"),
+}
+
+
+class BackendStatus(NamedTuple):
+    """A URL scheme, and whether it can be used here."""
+
+    scheme: str
+    driver: str | None
+    """The import name of the library it needs; None: none but this package, or not known."""
+    installed: bool
+    extra: str | None
+    """The extra of this package that brings the driver."""
+
+
+def get_repository(
+    url: str | None = None,
+    *,
+    create: bool = True,
+    token_prefix: str | None = None,
+    clock: Callable[[], datetime] | None = None,
+) -> TokenRepository:
+    """Open the vault at ``url``.
+
+    - ``url``: by default ``FUSION_STORE_URL``, else SQLite in the data directory. Schemes: ``memory``,
+      ``sqlite``, ``leveldb``, and what is registered under the entry-point group ``fusion_store.backends``.
+    - ``create``: whether an empty location gets a new vault; else it is ``StoreNotFound``.
+    - ``token_prefix``: new API tokens are ``PREFIX_`` and 49 base62 characters, the form secret scanners know;
+      by default 64 hex characters.
+    - ``clock``: answers the present as an aware datetime; by default the system's.
+
+    Raises ``ConfigError`` for a URL that can't be used, naming what is known or the extra to install, and a
+    ``StoreError`` when the store can't be opened. The caller closes the repository.
+    """
+    from fusion_store.backend import OpenOptions
+
+    backend, parsed = find_backend(url)
+    return backend.open(parsed, OpenOptions(create, token_prefix, clock))
+
+
+def find_backend(url: str | None) -> tuple[Backend, StoreURL]:
+    """The backend of a URL (None: the default one) and the URL, taken apart."""
+    parsed = StoreURL.parse(default_url() if url is None else url)
+    built_in = _BUILT_IN.get(parsed.scheme)
+    if built_in is not None:
+        return _load_built_in(parsed.scheme, built_in), parsed
+    entry_point = next((e for e in _entry_points() if e.name == parsed.scheme), None)
+    if entry_point is None:
+        known = sorted({*_BUILT_IN, *(e.name for e in _entry_points())})
+        raise ConfigError(f"unknown scheme {parsed.scheme!r}; known: {', '.join(known)}")
+    return _load_entry_point(entry_point), parsed
+
+
+def list_backends() -> list[BackendStatus]:
+    """All schemes that are known here."""
+    statuses = [
+        BackendStatus(scheme, entry.driver, entry.driver is None or find_spec(entry.driver) is not None, entry.extra)
+        for scheme, entry in _BUILT_IN.items()
+    ]
+    for entry_point in _entry_points():
+        module = entry_point.module.partition(".")[0]
+        statuses.append(BackendStatus(entry_point.name, module, find_spec(module) is not None, None))
+    return statuses
+
+
+def _entry_points() -> Iterator[EntryPoint]:
+    return (e for e in entry_points(group=ENTRY_POINT_GROUP) if e.name not in _BUILT_IN)
+
+
+def _load_built_in(scheme: str, entry: _BuiltIn) -> Backend:
+    from fusion_store.backend import Backend
+
+    try:
+        backend = import_module(entry.module).backend
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] != entry.driver:
+            raise
+        wanted = f"fusion-store[{entry.extra}]" if entry.extra else entry.driver
+        raise ConfigError(f"{scheme} needs {entry.driver}, which isn't installed: pip install '{wanted}'") from None
+    assert isinstance(backend, Backend)
+    return backend
+
+
+def _load_entry_point(entry_point: EntryPoint) -> Backend:
+    from fusion_store.backend import Backend
+
+    try:
+        backend = entry_point.load()
+    except Exception as error:
+        raise ConfigError(
+            f"the backend {entry_point.value!r} of scheme {entry_point.name!r} can't be loaded: {type(error).__name__}"
+        ) from error
+    if not isinstance(backend, Backend):
+        raise ConfigError(
+            f"{entry_point.value!r}, registered for {entry_point.name!r}, is no fusion_store.backend.Backend"
+        )
+    return backend

@@ -1,0 +1,110 @@
+"""Reading and redacting store URLs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Final, NamedTuple
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from fusion_store._errors import ConfigError
+
+_SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]*")
+_MAX_URL_CHARS: Final = 4096
+
+
+class StoreURL(NamedTuple):
+    """A URL's parts, percent-decoded. ``text`` is the URL as given, password included: never show it."""
+
+    text: str
+    scheme: str
+    username: str | None
+    password: str | None
+    host: str | None
+    port: int | None
+    path: str
+    query: Mapping[str, str]
+
+    @classmethod
+    def parse(cls, text: str) -> StoreURL:
+        """Take a URL apart; ``ConfigError`` when it isn't one. No message holds any part of it but the scheme."""
+        if not isinstance(text, str) or not 1 <= len(text) <= _MAX_URL_CHARS:
+            raise ConfigError("the store URL must be a string of 1 to 4096 characters")
+        if any(ord(c) < 0x20 or 0xD800 <= ord(c) < 0xE000 or ord(c) == 0x7F for c in text):
+            raise ConfigError("the store URL must not contain control characters or surrogates")
+        scheme, separator, _ = text.partition("://")
+        if not separator or not _SCHEME.fullmatch(scheme):
+            raise ConfigError("the store URL must begin with a scheme and ://, for example sqlite:///vault.db")
+        try:
+            parts = urlsplit(text)
+            port = parts.port
+            pairs = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query), errors="strict")
+            decoded = [_decode(part) for part in (parts.username, parts.password, parts.hostname)]
+            path = _decode(parts.path) or ""
+        except ValueError:
+            raise ConfigError(f"the {scheme} URL is malformed") from None
+        if parts.fragment:
+            raise ConfigError(f"the {scheme} URL has a fragment: write # as %23")
+        if "\0" in path:
+            raise ConfigError(f"the {scheme} URL's path contains NUL")
+        query = dict(pairs)
+        if len(query) != len(pairs):
+            raise ConfigError(f"the {scheme} URL names a parameter twice")
+        return cls(text, scheme, decoded[0], decoded[1], decoded[2], port, path, query)
+
+    def allow_parameters(self, known: Iterable[str]) -> None:
+        """``ConfigError`` listing what is known, when the query holds anything else."""
+        names = sorted(known)
+        if unknown := sorted(set(self.query) - set(names)):
+            shown = ", ".join(name for name in unknown if _SHOWABLE.fullmatch(name))
+            raise ConfigError(
+                f"unknown parameter in the {self.scheme} URL: {shown or '(unprintable)'}; "
+                f"known: {', '.join(names) or 'none'}"
+            )
+
+    def file_path(self) -> str:
+        """The path of a store on disk: ``scheme:///relative`` or ``scheme:////absolute``.
+
+        ``ConfigError`` when the URL names a host or no path.
+        """
+        if self.host or self.username or self.port:
+            raise ConfigError(
+                f"the {self.scheme} URL names a host: write three slashes before a relative path "
+                f"({self.scheme}:///name), four before an absolute one"
+            )
+        if len(self.path) < 2:
+            raise ConfigError(f"the {self.scheme} URL names no path")
+        return self.path[1:]
+
+    def seconds(self, name: str, default: float) -> float:
+        """A query parameter that is a number of seconds from 0 to a day."""
+        if name not in self.query:
+            return default
+        try:
+            value = float(self.query[name])
+        except ValueError:
+            value = -1.0
+        if not 0 <= value <= 86_400:
+            raise ConfigError(f"{name} in the {self.scheme} URL must be 0 to 86400 seconds")
+        return value
+
+
+_SHOWABLE: Final = re.compile(r"[A-Za-z0-9_.-]{1,40}")
+
+
+def redact_url(text: str) -> str:
+    """The URL with its password and the values of its parameters hidden, for logs and errors."""
+    try:
+        url = StoreURL.parse(text)
+    except ConfigError:
+        return "[malformed URL]"
+    account = ""
+    if url.username is not None:
+        account = url.username + (":***" if url.password is not None else "") + "@"
+    port = "" if url.port is None else f":{url.port}"
+    query = "?" + "&".join(f"{name}=***" for name in url.query) if url.query else ""
+    return f"{url.scheme}://{account}{url.host or ''}{port}{url.path}{query}"
+
+
+def _decode(part: str | None) -> str | None:
+    return None if part is None else unquote(part, errors="strict")

@@ -1,0 +1,55 @@
+"""The kit for backend authors.
+
+A backend subclasses ``RecordRepository`` and implements the storage operations of ``Storage``; the typed
+operations, limits and rules come with it. A ``Backend`` object, registered under the entry-point group
+``fusion_store.backends`` with the URL scheme as its name, opens it.
+"""
+
+from fusion_store._records import (
+    APITokenRecord,
+    AuthCodeRecord,
+    CounterRecord,
+    Kind,
+    Place,
+    Record,
+    SecretRecord,
+    TenantRecord,
+)
+from fusion_store._urls import StoreURL, redact_url
+from fusion_store._values import CorruptPlace
+from fusion_store.backend._backend import Backend, OpenOptions
+from fusion_store.backend._check import same_content
+from fusion_store.backend._guard import InFlightGuard
+from fusion_store.backend._last_used import LastUsedCoalescer
+from fusion_store.backend._repository import RecordRepository
+from fusion_store.backend._rules import Change, SecretState
+from fusion_store.backend._storage import RecordPage, Storage, TenantCounts
+from fusion_store.backend._tokens import hash_token, new_api_token, new_auth_code
+
+__all__ = [
+    "APITokenRecord",
+    "AuthCodeRecord",
+    "Backend",
+    "Change",
+    "CorruptPlace",
+    "CounterRecord",
+    "InFlightGuard",
+    "Kind",
+    "LastUsedCoalescer",
+    "OpenOptions",
+    "Place",
+    "Record",
+    "RecordPage",
+    "RecordRepository",
+    "SecretRecord",
+    "SecretState",
+    "Storage",
+    "StoreURL",
+    "TenantCounts",
+    "TenantRecord",
+    "hash_token",
+    "new_api_token",
+    "new_auth_code",
+    "redact_url",
+    "same_content",
+]

@@ -1,0 +1,81 @@
+"""The plain form of payloads.
+
+A payload is a format byte, a CRC-32 and a JSON text; the checksum covers place and expiry too, so that a payload
+which was altered, or moved to another place, doesn't read.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+from zlib import crc32
+
+import msgspec
+
+from fusion_store._errors import CorruptRecord
+from fusion_store._records import AuthCodeRecord, Place, SecretRecord
+from fusion_store._values import OAuthTokenData
+
+_FORMAT: Final = b"\x01"
+_HEADER_BYTES: Final = 5
+
+
+class _OAuthBody(msgspec.Struct):
+    access_token: str
+    refresh_token: str | None
+    token_type: str
+    scope: tuple[str, ...]
+    metadata: dict[str, str]
+
+
+_encode: Final = msgspec.json.Encoder().encode
+_decode_oauth: Final = msgspec.json.Decoder(_OAuthBody).decode
+_decode_object: Final = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+def pack_oauth(place: Place, expires_at: int | None, token: OAuthTokenData) -> bytes:
+    """The payload of an OAuth token."""
+    body = _OAuthBody(
+        token.access_token,
+        token.refresh_token,
+        token.token_type,
+        tuple(token.scope),
+        dict(token.metadata),
+    )
+    return pack_json(place, expires_at, _encode(body))
+
+
+def pack_json(place: Place, expires_at: int | None, body: bytes) -> bytes:
+    """The payload that holds a JSON text."""
+    return b"".join((_FORMAT, _crc(place, expires_at, body), body))
+
+
+def unpack_oauth(record: SecretRecord) -> _OAuthBody:
+    """The fields of an OAuth token's payload; ``CorruptRecord`` when it doesn't read."""
+    try:
+        return _decode_oauth(_body(record.place, record.expires_at, record.payload))
+    except msgspec.MsgspecError:
+        raise _corrupt(record.place) from None
+
+
+def unpack_json(record: SecretRecord | AuthCodeRecord) -> dict[str, Any]:
+    """The JSON object in a payload; ``CorruptRecord`` when it doesn't read."""
+    try:
+        return _decode_object(_body(record.place, record.expires_at, record.payload))
+    except msgspec.MsgspecError:
+        raise _corrupt(record.place) from None
+
+
+def _body(place: Place, expires_at: int | None, payload: bytes) -> bytes:
+    body = payload[_HEADER_BYTES:]
+    if payload[:_HEADER_BYTES] != _FORMAT + _crc(place, expires_at, body):
+        raise _corrupt(place)
+    return body
+
+
+def _crc(place: Place, expires_at: int | None, body: bytes) -> bytes:
+    bound = "\0".join((place.tenant_hash, place.kind, place.service, place.credential_type, str(expires_at)))
+    return crc32(body, crc32(bound.encode())).to_bytes(4)
+
+
+def _corrupt(place: Place) -> CorruptRecord:
+    return CorruptRecord(place.kind, tenant_hash=place.tenant_hash, service=place.service)

@@ -1,0 +1,210 @@
+"""The storage operations: all that a backend implements, and all that a layer wraps."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from os import PathLike
+from typing import ClassVar
+
+from fusion_store._interface import TokenRepository
+from fusion_store._records import (
+    APITokenRecord,
+    AuthCodeRecord,
+    Kind,
+    Place,
+    Record,
+    SecretRecord,
+    TenantRecord,
+)
+from fusion_store._values import CorruptPlace, StoreStats, Value
+from fusion_store.backend._rules import Change, SecretState
+
+
+class RecordPage(Value, frozen=True):
+    """A page of raw records. ``after`` asks for the next page; None: this was the last one."""
+
+    records: tuple[Record, ...]
+    corrupt: tuple[CorruptPlace, ...]
+    after: str | None
+
+
+class TenantCounts(Value, frozen=True):
+    """A tenant and how much it holds."""
+
+    tenant: TenantRecord
+    api_tokens: int
+    oauth_tokens: int
+    credentials: int
+
+
+class Storage(TokenRepository):
+    """The abstract storage operations, called by the typed operations with checked arguments.
+
+    What holds for every one of them:
+
+    - One call is one atomic step, durable when it returns; it may be called by many threads at once.
+    - It is called inside the in-flight guard, so that the storage isn't closed under it.
+    - Times are microseconds since 1970-01-01 UTC. Hashes are 64 hex characters. ``payload`` is opaque.
+    - A record that doesn't read as it was written is ``CorruptRecord``.
+    """
+
+    backend_name: ClassVar[str]
+    """What ``health`` calls the backend, for example ``sqlite``."""
+
+    # API tokens and tenants
+
+    @abstractmethod
+    def insert_api_token(self, token: APITokenRecord, tenant: TenantRecord | None) -> None:
+        """Add a token, with ``tenant`` its new tenant too.
+
+        ``TenantNotFound`` when no tenant is given and the token's doesn't stand; ``AlreadyExists`` when the
+        token's hash or the new tenant's stands already.
+        """
+
+    @abstractmethod
+    def read_api_token(self, hash: str) -> APITokenRecord | None:
+        """The token with that hash."""
+
+    @abstractmethod
+    def replace_api_token(self, old: APITokenRecord, new: APITokenRecord, old_expires_at: int | None) -> bool:
+        """Add ``new``, and delete ``old`` or (given ``old_expires_at``) change its expiry.
+
+        False, and nothing is changed, when ``old`` is gone or its expiry isn't that of ``old`` any more.
+        Raises the change signal.
+        """
+
+    @abstractmethod
+    def remove_api_token(self, hash: str) -> bool:
+        """Delete a token, and with a tenant's last one its tenant; False when there is none.
+
+        Raises the change signal.
+        """
+
+    @abstractmethod
+    def touch_api_tokens(self, last_used: Mapping[str, int]) -> None:
+        """Move ``last_used`` of these tokens (by hash) forward; never back, and not of deleted ones."""
+
+    @abstractmethod
+    def scan_api_tokens(
+        self, tenant_hash: str | None, after: tuple[int, str] | None, limit: int
+    ) -> list[APITokenRecord]:
+        """Up to ``limit`` tokens behind ``after``, by (``created_at``, ``hash``); of one tenant or of all."""
+
+    @abstractmethod
+    def find_api_token_records(self, prefix: str) -> list[APITokenRecord]:
+        """The tokens whose ``prefix`` or ``hash`` begins with ``prefix`` (ASCII letters and digits).
+
+        Each once, in any order.
+        """
+
+    @abstractmethod
+    def read_tenant(self, tenant_hash: str, now: int) -> TenantCounts | None:
+        """The tenant with its counts; credentials that are absent at ``now`` don't count."""
+
+    @abstractmethod
+    def scan_tenants(self, after: str | None, limit: int, now: int) -> list[TenantCounts]:
+        """Up to ``limit`` tenants behind ``after``, by hash, without the system tenant."""
+
+    @abstractmethod
+    def find_tenants(self, prefix: str) -> list[str]:
+        """The hashes that begin with ``prefix``, in order, without the system tenant's."""
+
+    @abstractmethod
+    def remove_tenant(self, tenant_hash: str) -> bool:
+        """Delete the tenant with all that is its own; False when there is none. Raises the change signal.
+
+        Nothing can be written under it from then on, by writers that had begun before either.
+        """
+
+    # Secrets, with their counters
+
+    @abstractmethod
+    def change_secret(self, place: Place, change: Change) -> SecretState | None:
+        """Read the state of a place, apply ``change``, write what it answers; answers that.
+
+        Two calls for one place don't overlap. A state whose ``secret`` is None deletes the record. ``change``
+        may be applied more than once, and may raise.
+        """
+
+    @abstractmethod
+    def read_secret(self, place: Place) -> SecretRecord | None:
+        """The record at a place."""
+
+    @abstractmethod
+    def scan_secrets(self, tenant_hash: str, kind: Kind) -> list[SecretRecord]:
+        """The tenant's records of that kind, in any order."""
+
+    @abstractmethod
+    def insert_auth_code(self, code: AuthCodeRecord) -> None:
+        """Add a code; ``TenantNotFound`` when its tenant doesn't stand."""
+
+    @abstractmethod
+    def take_auth_code(self, hash: str) -> AuthCodeRecord | None:
+        """Delete a code and answer it: to one caller only."""
+
+    # The store
+
+    @abstractmethod
+    def read_mark(self, name: str) -> bytes | None:
+        """A small named value of the store itself."""
+
+    @abstractmethod
+    def write_mark(self, name: str, value: bytes | None) -> None:
+        """Set a mark; None deletes it."""
+
+    @abstractmethod
+    def change_signal(self) -> int:
+        """A number that differs once a token or tenant was deleted or a token rotated, by whatever process."""
+
+    @abstractmethod
+    def scan_records(self, after: str | None, limit: int) -> RecordPage:
+        """The raw records of the next ``limit`` tenants behind ``after`` (None: from the start, the system
+        tenant included), tenant by tenant in the order of their hashes, each tenant before what it holds.
+
+        What can't be read, or belongs to no tenant, stands in ``corrupt``. One page is one consistent view.
+        """
+
+    @abstractmethod
+    def insert_records(self, records: Sequence[Record]) -> int:
+        """Add records as they are, all or none; answers how many were new.
+
+        One that stands already with the same content (``same_content``) is passed over, with other content
+        it is ``AlreadyExists``; ``TenantNotFound`` when its tenant neither stands nor precedes it. Claims
+        aren't taken over.
+        """
+
+    @abstractmethod
+    def replace_payload(self, record: SecretRecord | AuthCodeRecord, payload: bytes) -> bool:
+        """Put another payload into the record, all else untouched; False when it isn't the same any more."""
+
+    @abstractmethod
+    def purge_records(self, now: int, limit: int) -> dict[str, int]:
+        """Delete up to ``limit`` of each that expired by ``now``; answers the counts of ``purge_expired``.
+
+        Of a claim only what keeps others out (``claim_owner``, ``claim_deadline``) is taken away. A token
+        goes only if its tenant has another one that is live, or later in the order of ``list_api_tokens``.
+        """
+
+    @abstractmethod
+    def count_records(self, now: int) -> StoreStats:
+        """How much the store holds at ``now``."""
+
+    @abstractmethod
+    def read_schema_version(self) -> str:
+        """The version of the store's schema."""
+
+    def find_damage(self) -> Iterator[CorruptPlace]:
+        """What is wrong besides single records: indexes, references, the file itself."""
+        return iter(())
+
+    @abstractmethod
+    def backup_storage(self, path: str | PathLike[str]) -> None:
+        """As ``TokenRepository.backup``."""
+
+    @abstractmethod
+    def close_storage(self) -> None:
+        """Release everything; no call is under way, none will follow."""
+
+    def after_fork(self) -> None:
+        """Called in a forked child. A backend that can go on there overrides it; the rest refuse."""
