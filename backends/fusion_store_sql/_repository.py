@@ -1,0 +1,451 @@
+"""The storage operations in SQL."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
+from os import PathLike
+from pathlib import Path
+from typing import Any, Final
+
+from msgspec.structs import replace
+from sqlalchemy import (
+    Connection,
+    Table,
+    and_,
+    bindparam,
+    delete,
+    exists,
+    func,
+    insert,
+    or_,
+    select,
+    tuple_,
+    update,
+)
+
+from fusion_store import (
+    SYSTEM_TENANT,
+    AlreadyExists,
+    CorruptRecord,
+    CredentialType,
+    StoreStats,
+    TenantNotFound,
+)
+from fusion_store.backend import (
+    APITokenRecord,
+    AuthCodeRecord,
+    Change,
+    CorruptPlace,
+    CounterRecord,
+    Kind,
+    Place,
+    Record,
+    RecordPage,
+    RecordRepository,
+    SecretRecord,
+    SecretState,
+    TenantCounts,
+    TenantRecord,
+    same_content,
+)
+from fusion_store_sql import _rows
+from fusion_store_sql import _sqlite as sqlite
+from fusion_store_sql._database import Database, rows
+from fusion_store_sql._errors import UnreadableText
+from fusion_store_sql._scan import scan_page
+from fusion_store_sql._schema import (
+    HEAD,
+    api_tokens,
+    auth_codes,
+    counters,
+    marks,
+    oauth_tokens,
+    service_credentials,
+    signals,
+    tenants,
+)
+
+_CHANGES: Final = "changes"
+_AFTER_ASCII: Final = "\x7f"
+
+
+class SQLTokenRepository(RecordRepository):
+    """A vault in an SQL database at the current schema."""
+
+    backend_name = "sqlite"
+
+    def __init__(
+        self,
+        database: Database,
+        path: Path,
+        *,
+        clock: Callable[[], datetime] | None = None,
+        token_prefix: str | None = None,
+    ) -> None:
+        super().__init__(clock=clock, token_prefix=token_prefix)
+        self._database = database
+        self._path = path
+
+    # API tokens and tenants
+
+    def insert_api_token(self, token: APITokenRecord, tenant: TenantRecord | None) -> None:
+        with self._database.write() as connection:
+            if tenant is not None:
+                connection.execute(insert(tenants), _rows.to_row(tenant))
+            elif not _lock_tenant(connection, token.tenant_hash):
+                raise TenantNotFound
+            connection.execute(insert(api_tokens), _rows.to_row(token))
+
+    def read_api_token(self, hash: str) -> APITokenRecord | None:
+        try:
+            with self._database.read() as connection:
+                return _token(connection, hash)
+        except UnreadableText:
+            raise CorruptRecord("api_token", reason=f"hash {hash[:16]}") from None
+
+    def replace_api_token(self, old: APITokenRecord, new: APITokenRecord, old_expires_at: int | None) -> bool:
+        with self._database.write() as connection:
+            _lock_tenant(connection, old.tenant_hash)
+            standing = _token(connection, old.hash)
+            if standing is None or standing.expires_at != old.expires_at:
+                return False
+            connection.execute(insert(api_tokens), _rows.to_row(new))
+            if old_expires_at is None:
+                connection.execute(delete(api_tokens).where(api_tokens.c.hash == old.hash))
+            else:
+                _rewrite(connection, replace(standing, expires_at=old_expires_at))
+            _signal(connection)
+            return True
+
+    def remove_api_token(self, hash: str) -> bool:
+        of_token = api_tokens.c.hash == hash
+        with self._database.write() as connection:
+            tenant_hash = connection.scalar(select(api_tokens.c.tenant_hash).where(of_token))
+            if tenant_hash is None:
+                return False
+            _lock_tenant(connection, tenant_hash)
+            if not connection.execute(delete(api_tokens).where(of_token)).rowcount:
+                return False
+            others = select(exists().where(api_tokens.c.tenant_hash == tenant_hash))
+            if not connection.scalar(others):
+                connection.execute(delete(tenants).where(tenants.c.tenant_hash == tenant_hash))
+            _signal(connection)
+            return True
+
+    def touch_api_tokens(self, last_used: Mapping[str, int]) -> None:
+        if not last_used:
+            return
+        forward = (
+            update(api_tokens)
+            .where(api_tokens.c.hash == bindparam("of_hash"))
+            .where(or_(api_tokens.c.last_used.is_(None), api_tokens.c.last_used < bindparam("used_at")))
+            .values(last_used=bindparam("used_at"))
+        )
+        with self._database.write() as connection:
+            connection.execute(
+                forward, [{"of_hash": hash, "used_at": used_at} for hash, used_at in sorted(last_used.items())]
+            )
+
+    def scan_api_tokens(
+        self, tenant_hash: str | None, after: tuple[int, str] | None, limit: int
+    ) -> list[APITokenRecord]:
+        query = select(api_tokens).order_by(api_tokens.c.created_at, api_tokens.c.hash).limit(limit)
+        if tenant_hash is not None:
+            query = query.where(api_tokens.c.tenant_hash == tenant_hash)
+        if after is not None:
+            query = query.where(tuple_(api_tokens.c.created_at, api_tokens.c.hash) > after)
+        with self._database.read() as connection:
+            return [_rows.api_token(row) for row in rows(connection, query)]
+
+    def find_api_token_records(self, prefix: str) -> list[APITokenRecord]:
+        query = select(api_tokens).where(
+            or_(*(column.between(prefix, prefix + _AFTER_ASCII) for column in (api_tokens.c.prefix, api_tokens.c.hash)))
+        )
+        with self._database.read() as connection:
+            return [_rows.api_token(row) for row in rows(connection, query)]
+
+    def read_tenant(self, tenant_hash: str, now: int) -> TenantCounts | None:
+        query = _tenant_counts(now).where(tenants.c.tenant_hash == tenant_hash)
+        with self._database.read() as connection:
+            found = rows(connection, query)
+        return _counts(found[0]) if found else None
+
+    def scan_tenants(self, after: str | None, limit: int, now: int) -> list[TenantCounts]:
+        query = _tenant_counts(now).where(tenants.c.tenant_hash != SYSTEM_TENANT)
+        if after is not None:
+            query = query.where(tenants.c.tenant_hash > after)
+        with self._database.read() as connection:
+            return [_counts(row) for row in rows(connection, query.order_by(tenants.c.tenant_hash).limit(limit))]
+
+    def find_tenants(self, prefix: str) -> list[str]:
+        hash = tenants.c.tenant_hash
+        query = select(hash).where(hash.between(prefix, prefix + _AFTER_ASCII), hash != SYSTEM_TENANT)
+        with self._database.read() as connection:
+            return list(connection.scalars(query.order_by(hash)))
+
+    def remove_tenant(self, tenant_hash: str) -> bool:
+        with self._database.write() as connection:
+            found = connection.execute(delete(tenants).where(tenants.c.tenant_hash == tenant_hash)).rowcount
+            if found:
+                _signal(connection)
+            return bool(found)
+
+    # Secrets
+
+    def change_secret(self, place: Place, change: Change) -> SecretState | None:
+        with self._database.write() as connection:
+            tenant_exists = _lock_tenant(connection, place.tenant_hash)
+            secret = _secret(connection, place)
+            counter = _counter(connection, place)
+            answer = change(SecretState(tenant_exists, secret, counter or CounterRecord(place)))
+            if answer is None:
+                return None
+            table = _rows.SECRET_TABLES[place.kind]
+            if answer.secret is None:
+                connection.execute(delete(table).where(_at(table, place)))
+            elif answer.secret is not secret:
+                _write(connection, answer.secret, standing=secret)
+            if answer.counter != counter:
+                _write(connection, answer.counter, standing=counter)
+            return answer
+
+    def read_secret(self, place: Place) -> SecretRecord | None:
+        with self._database.read() as connection:
+            return _secret(connection, place)
+
+    def scan_secrets(self, tenant_hash: str, kind: Kind) -> list[SecretRecord]:
+        table = _rows.SECRET_TABLES[kind]
+        with self._database.read() as connection:
+            found = rows(connection, select(table).where(table.c.tenant_hash == tenant_hash))
+        return [_rows.secret(row, kind) for row in found]
+
+    def insert_auth_code(self, code: AuthCodeRecord) -> None:
+        with self._database.write() as connection:
+            if not _lock_tenant(connection, code.place.tenant_hash):
+                raise TenantNotFound
+            connection.execute(insert(auth_codes), _rows.to_row(code))
+
+    def take_auth_code(self, hash: str) -> AuthCodeRecord | None:
+        of_code = auth_codes.c.hash == hash
+        with self._database.write() as connection:
+            found = rows(connection, select(auth_codes).where(of_code).with_for_update())
+            if not found:
+                return None
+            record = _rows.auth_code(found[0])
+            connection.execute(delete(auth_codes).where(of_code))
+            return record
+
+    # The store
+
+    def read_mark(self, name: str) -> bytes | None:
+        with self._database.read() as connection:
+            return connection.scalar(select(marks.c.value).where(marks.c.name == name))
+
+    def write_mark(self, name: str, value: bytes | None) -> None:
+        with self._database.write() as connection:
+            connection.execute(delete(marks).where(marks.c.name == name))
+            if value is not None:
+                connection.execute(insert(marks), {"name": name, "value": value})
+
+    def change_signal(self) -> int:
+        with self._database.read() as connection:
+            value: int = connection.scalars(select(signals.c.value).where(signals.c.name == _CHANGES)).one()
+            return value
+
+    def scan_records(self, after: str | None, limit: int) -> RecordPage:
+        with self._database.read() as connection:
+            return scan_page(connection, after, limit)
+
+    def insert_records(self, records: Sequence[Record]) -> int:
+        with self._database.write() as connection:
+            return sum(_import(connection, record) for record in records)
+
+    def replace_payload(self, record: SecretRecord | AuthCodeRecord, payload: bytes) -> bool:
+        table = _rows.table_of(record)
+        unchanged = [table.c[name].is_not_distinct_from(value) for name, value in _rows.to_row(record).items()]
+        with self._database.write() as connection:
+            done = connection.execute(update(table).where(*unchanged).values(payload=payload))
+            return bool(done.rowcount)
+
+    def purge_records(self, now: int, limit: int) -> dict[str, int]:
+        with self._database.write() as connection:
+            return {
+                "codes": _delete_some(connection, auth_codes, auth_codes.c.expires_at <= now, limit),
+                "claims": _purge_claims(connection, now, limit),
+                "credentials": _delete_some(
+                    connection, service_credentials, service_credentials.c.expires_at <= now, limit
+                ),
+                "api_tokens": _delete_some(connection, api_tokens, _purgeable(now), limit),
+            }
+
+    def count_records(self, now: int) -> StoreStats:
+        present = _present(now)
+        by_service = select(oauth_tokens.c.service, func.count()).group_by(oauth_tokens.c.service)
+        kind = service_credentials.c.credential_type
+        by_type = select(kind, func.count()).where(present).group_by(kind)
+        with self._database.read() as connection:
+            return StoreStats(
+                tenants=connection.scalars(select(func.count()).select_from(tenants)).one() - 1,
+                api_tokens=connection.scalars(select(func.count()).select_from(api_tokens)).one(),
+                oauth_tokens={str(row[0]): row[1] for row in connection.execute(by_service)},
+                credentials={CredentialType(row[0]): row[1] for row in connection.execute(by_type)},
+                bytes_on_disk=sqlite.bytes_on_disk(self._path),
+                schema_version=HEAD,
+            )
+
+    def read_schema_version(self) -> str:
+        return HEAD
+
+    def find_damage(self) -> Iterator[CorruptPlace]:
+        with self._database.read() as connection:
+            for line in sqlite.damage(connection):
+                yield CorruptPlace("database", "", "", line)
+
+    def backup_storage(self, path: str | PathLike[str]) -> None:
+        with self._database.read() as connection:
+            source = connection.connection.driver_connection
+            assert isinstance(source, sqlite3.Connection)
+            sqlite.copy_online(source, Path(path))
+
+    def close_storage(self) -> None:
+        self._database.close()
+
+    def after_fork(self) -> None:
+        self._last_used.reset()
+        self.guard.reset()
+        self._database.after_fork()
+
+
+def _lock_tenant(connection: Connection, tenant_hash: str) -> bool:
+    """Whether the tenant stands; if so it can't be deleted before the transaction ends."""
+    query = select(tenants.c.tenant_hash).where(tenants.c.tenant_hash == tenant_hash)
+    return connection.scalar(query.with_for_update()) is not None
+
+
+def _signal(connection: Connection) -> None:
+    connection.execute(update(signals).where(signals.c.name == _CHANGES).values(value=signals.c.value + 1))
+
+
+def _token(connection: Connection, hash: str) -> APITokenRecord | None:
+    found = rows(connection, select(api_tokens).where(api_tokens.c.hash == hash))
+    return _rows.api_token(found[0]) if found else None
+
+
+def _secret(connection: Connection, place: Place) -> SecretRecord | None:
+    table = _rows.SECRET_TABLES[place.kind]
+    found = rows(connection, select(table).where(_at(table, place)))
+    return _rows.secret(found[0], place.kind) if found else None
+
+
+def _counter(connection: Connection, place: Place) -> CounterRecord | None:
+    found = rows(connection, select(counters).where(_at(counters, place)))
+    return _rows.counter(found[0]) if found else None
+
+
+def _at(table: Table, place: Place) -> Any:
+    return and_(*(table.c[name] == value for name, value in _rows.place_columns(place, table).items()))
+
+
+def _key(record: Record) -> Any:
+    row, table = _rows.to_row(record), _rows.table_of(record)
+    return and_(*(column == row[column.name] for column in table.primary_key))
+
+
+def _write(connection: Connection, record: Record, standing: Record | None) -> None:
+    if standing is None:
+        connection.execute(insert(_rows.table_of(record)), _rows.to_row(record))
+    else:
+        _rewrite(connection, record)
+
+
+def _rewrite(connection: Connection, record: Record) -> None:
+    connection.execute(update(_rows.table_of(record)).where(_key(record)).values(_rows.to_row(record)))
+
+
+def _import(connection: Connection, record: Record) -> bool:
+    if not isinstance(record, TenantRecord):
+        tenant_hash = record.tenant_hash if isinstance(record, APITokenRecord) else record.place.tenant_hash
+        if not _lock_tenant(connection, tenant_hash):
+            raise TenantNotFound
+    if isinstance(record, CounterRecord):
+        record = record.without_claim()
+    standing = _read_again(connection, record)
+    if standing is None:
+        connection.execute(insert(_rows.table_of(record)), _rows.to_row(record))
+    elif not same_content(standing, record):
+        raise AlreadyExists("a record of that place stands already, with other content")
+    return standing is None
+
+
+def _read_again(connection: Connection, record: Record) -> Record | None:
+    found = rows(connection, select(_rows.table_of(record)).where(_key(record)))
+    if not found:
+        return None
+    match record:
+        case TenantRecord():
+            return _rows.tenant(found[0])
+        case APITokenRecord():
+            return _rows.api_token(found[0])
+        case SecretRecord():
+            return _rows.secret(found[0], record.place.kind)
+        case CounterRecord():
+            return _rows.counter(found[0])
+        case AuthCodeRecord():
+            return _rows.auth_code(found[0])
+
+
+def _tenant_counts(now: int) -> Any:
+    def count(table: Table, *conditions: Any) -> Any:
+        of_tenant = table.c.tenant_hash == tenants.c.tenant_hash
+        return select(func.count()).select_from(table).where(of_tenant, *conditions).scalar_subquery()
+
+    return select(
+        tenants,
+        count(api_tokens).label("api_tokens"),
+        count(oauth_tokens).label("oauth_tokens"),
+        count(service_credentials, _present(now)).label("credentials"),
+    )
+
+
+def _counts(row: dict[str, Any]) -> TenantCounts:
+    return TenantCounts(
+        _rows.tenant(row),
+        api_tokens=row["api_tokens"],
+        oauth_tokens=row["oauth_tokens"],
+        credentials=row["credentials"],
+    )
+
+
+def _present(now: int) -> Any:
+    expires_at = service_credentials.c.expires_at
+    return or_(expires_at.is_(None), expires_at > now)
+
+
+def _purgeable(now: int) -> Any:
+    """Expired, of a tenant that has another token, live or later."""
+    other = api_tokens.alias()
+    live = or_(other.c.expires_at.is_(None), other.c.expires_at > now)
+    later = tuple_(other.c.created_at, other.c.hash) > tuple_(api_tokens.c.created_at, api_tokens.c.hash)
+    same_tenant = other.c.tenant_hash == api_tokens.c.tenant_hash
+    return and_(
+        api_tokens.c.expires_at <= now,
+        exists().where(same_tenant, other.c.hash != api_tokens.c.hash, or_(live, later)),
+    )
+
+
+def _delete_some(connection: Connection, table: Table, condition: Any, limit: int) -> int:
+    key = list(table.primary_key)
+    some = connection.execute(select(*key).where(condition).limit(limit).with_for_update()).all()
+    if some:
+        connection.execute(delete(table).where(tuple_(*key).in_([tuple(row) for row in some])))
+    return len(some)
+
+
+def _purge_claims(connection: Connection, now: int, limit: int) -> int:
+    ended = select(counters).where(counters.c.claim_deadline <= now).limit(limit).with_for_update()
+    found = [_rows.counter(row) for row in rows(connection, ended)]
+    for record in found:
+        _rewrite(connection, replace(record, claim_owner=None, claim_deadline=None))
+    return len(found)

@@ -1,0 +1,198 @@
+"""What SQLite needs: a file that is private from its first moment, pragmas, and a look that changes nothing."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.exc import DisconnectionError
+from sqlalchemy.pool import QueuePool
+
+from fusion_store import AlreadyExists, ConfigError, CorruptStore, PermissionDenied, StorageIO
+from fusion_store_sql._database import WRITING
+from fusion_store_sql._errors import translated
+
+OLDEST_SQLITE: Final = (3, 35)
+_IDLE_CONNECTIONS: Final = 16
+_RETRY_SECONDS: Final = 0.01
+_SIDE_FILES: Final = ("-wal", "-shm", "-journal")
+
+
+def sqlite_engine(path: Path, lock_timeout: float) -> Engine:
+    """An engine on the file, every connection with the vault's pragmas."""
+    if sqlite3.sqlite_version_info < OLDEST_SQLITE:
+        raise ConfigError(f"SQLite {sqlite3.sqlite_version} is too old: the vault needs 3.35 or newer")
+    engine = create_engine(
+        "sqlite+pysqlite://",
+        creator=lambda: _connect(path, lock_timeout),
+        poolclass=QueuePool,
+        pool_size=_IDLE_CONNECTIONS,
+        max_overflow=-1,
+        hide_parameters=True,
+    )
+    event.listen(engine, "checkout", _check_foreign_keys)
+    event.listen(engine, "begin", _begin)
+    return engine
+
+
+def _connect(path: Path, lock_timeout: float) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        f"file:{quote(str(path))}?mode=rw",
+        uri=True,
+        timeout=lock_timeout,
+        isolation_level=None,
+        check_same_thread=False,
+    )
+    try:
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute("PRAGMA secure_delete = ON")
+        _use_wal(connection, lock_timeout)
+        connection.execute("PRAGMA synchronous = FULL")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _use_wal(connection: sqlite3.Connection, lock_timeout: float) -> None:
+    deadline = time.monotonic() + lock_timeout
+    while True:
+        try:
+            (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+        except sqlite3.OperationalError as error:
+            # Changing the mode doesn't wait for locks by itself.
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(_RETRY_SECONDS)
+            continue
+        if mode != "wal":
+            raise StorageIO("SQLite can't keep a write-ahead log where the database lies")
+        return
+
+
+def _check_foreign_keys(connection: Any, record: object, proxy: object) -> None:  # noqa: ARG001
+    if connection.execute("PRAGMA foreign_keys").fetchone() != (1,):
+        raise DisconnectionError("foreign keys are off")
+
+
+def _begin(connection: Connection) -> None:
+    writing = connection.get_execution_options().get(WRITING)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
+
+
+def create_file(path: Path) -> None:
+    """An empty file with mode 0600, in a folder made with mode 0700 where it is missing.
+
+    ``AlreadyExists`` when something stands there.
+    """
+    try:
+        for folder in reversed([path.parent, *path.parent.parents]):
+            if not folder.exists():
+                make_private_folder(folder)
+        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW, 0o600)
+    except FileExistsError:
+        raise AlreadyExists("something stands at that path already") from None
+    except PermissionError:
+        raise PermissionDenied("the folder of the SQLite database can't be written") from None
+    except OSError as error:
+        raise StorageIO(f"the SQLite database can't be created: {error.strerror}") from None
+    try:
+        os.fchmod(descriptor, 0o600)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    sync_folder(path.parent)
+
+
+def make_private_folder(folder: Path) -> None:
+    """A new folder with mode 0700, whatever the umask."""
+    try:
+        folder.mkdir(mode=0o700)
+    except FileExistsError:
+        return
+    folder.chmod(0o700)
+    sync_folder(folder.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def stored_tables(path: Path) -> set[str] | None:
+    """The tables in a file, without changing a byte of it; None when there is no file."""
+    return _look(path, "SELECT name FROM sqlite_master WHERE type = 'table'")
+
+
+def stored_revisions(path: Path) -> set[str] | None:
+    """The schema revisions that a file is stamped with, without changing a byte of it."""
+    return _look(path, "SELECT version_num FROM alembic_version")
+
+
+def _look(path: Path, query: str) -> set[str] | None:
+    try:
+        is_file = path.is_file()
+        if not is_file and path.exists():
+            raise ConfigError("the sqlite URL's path is no file")
+        if not is_file:
+            return None
+        logged = path.with_name(path.name + "-wal")
+        # Without a log nobody is writing, and only `immutable` keeps SQLite from making one.
+        immutable = not logged.exists() or not logged.stat().st_size
+    except PermissionError:
+        raise PermissionDenied("the SQLite database can't be read") from None
+    with translated():
+        if immutable:
+            try:
+                return _select(path, "immutable=1", query)
+            except sqlite3.DatabaseError:
+                pass
+        return _select(path, "mode=ro", query)
+
+
+def _select(path: Path, mode: str, query: str) -> set[str]:
+    with closing(sqlite3.connect(f"file:{quote(str(path))}?{mode}", uri=True)) as connection:
+        return {value for (value,) in connection.execute(query)}
+
+
+def bytes_on_disk(path: Path) -> int:
+    """The size of the file and those that SQLite keeps beside it."""
+    total = 0
+    for suffix in ("", *_SIDE_FILES):
+        try:
+            total += Path(f"{path}{suffix}").stat().st_size
+        except FileNotFoundError:
+            continue
+    return total
+
+
+def copy_online(source: sqlite3.Connection, path: Path) -> None:
+    """A consistent copy at ``path``, while others write; on a failure nothing is left there."""
+    create_file(path)
+    try:
+        with translated():
+            with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=rw", uri=True)) as target:
+                source.backup(target)
+                (verdict,) = target.execute("PRAGMA quick_check").fetchone()
+            if verdict != "ok":
+                raise CorruptStore("the copy is damaged")
+    except BaseException:
+        for suffix in ("", *_SIDE_FILES):
+            Path(f"{path}{suffix}").unlink(missing_ok=True)
+        raise
+
+
+def damage(connection: Connection) -> list[str]:
+    """What SQLite itself finds wrong with the file."""
+    found = connection.exec_driver_sql("PRAGMA integrity_check").scalars().all()
+    return [] if found == ["ok"] else [str(line) for line in found]
