@@ -109,6 +109,8 @@ def _create(path: Path, lock_timeout: float, options: OpenOptions) -> None:
     try:
         sqlite.create_file(path)
     except AlreadyExists:
+        if not path.is_file():
+            raise ConfigError("the sqlite URL's path is a link that leads nowhere") from None
         path.chmod(0o600)
     _upgrade(path, lock_timeout)
 

@@ -22,6 +22,7 @@ from fusion_store._errors import (
     AmbiguousIdentifier,
     ConfigError,
     CorruptRecord,
+    CorruptStore,
     ForkedHandle,
     FusionStoreError,
     InvalidInput,
@@ -61,7 +62,7 @@ from fusion_store.backend import _rules as rules
 from fusion_store.backend._check import check_record
 from fusion_store.backend._guard import InFlightGuard
 from fusion_store.backend._last_used import LastUsedCoalescer
-from fusion_store.backend._storage import Storage, TenantCounts
+from fusion_store.backend._storage import RecordPage, Storage, TenantCounts
 from fusion_store.backend._tokens import hash_token, new_api_token, new_auth_code
 
 _PAGE: Final = 500
@@ -488,20 +489,33 @@ class RecordRepository(Storage):
 
     @_operation
     def check(self) -> CheckReport:
-        records, corrupt = 0, list(self.find_damage())
+        records, corrupt = 0, list[CorruptPlace]()
+        try:
+            corrupt += self.find_damage()
+            for page in self._pages():
+                records += len(page.records) + len(page.corrupt)
+                corrupt += page.corrupt
+                corrupt += filter(None, map(self._corruption, page.records))
+        except CorruptStore as error:
+            corrupt.append(CorruptPlace("store", "", "", f"reading stopped: {error}"))
+        return CheckReport(records, tuple(corrupt))
+
+    def _corruption(self, record: Record) -> CorruptPlace | None:
+        try:
+            self.check_payload(record)
+        except CorruptRecord as error:
+            return CorruptPlace(error.kind, error.tenant_hash, error.service, error.reason)
+        return None
+
+    def _pages(self) -> Iterator[RecordPage]:
         after: str | None = None
         while True:
-            page = self.scan_records(after, _PAGE)
-            records += len(page.records) + len(page.corrupt)
-            corrupt += page.corrupt
-            for record in page.records:
-                try:
-                    self.check_payload(record)
-                except CorruptRecord as error:
-                    corrupt.append(CorruptPlace(error.kind, error.tenant_hash, error.service, error.reason))
+            with self.guard:
+                page = self.scan_records(after, _PAGE)
+            yield page
             after = page.after
             if after is None:
-                return CheckReport(records, tuple(corrupt))
+                return
 
     def check_payload(self, record: Record) -> None:
         """Raise ``CorruptRecord`` when the record's payload, if it has one, doesn't read."""
@@ -531,24 +545,16 @@ class RecordRepository(Storage):
 
     def _export_records(self) -> Iterator[Record]:
         self.flush()
-        after: str | None = None
-        while True:
-            with self.guard:
-                page = self.scan_records(after, _PAGE)
+        for page in self._pages():
             if page.corrupt:
                 place = page.corrupt[0]
                 raise CorruptRecord(
-                    place.kind,
-                    tenant_hash=place.tenant_hash,
-                    service=place.service,
-                    reason=place.reason,
+                    place.kind, tenant_hash=place.tenant_hash, service=place.service, reason=place.reason
                 )
             for record in page.records:
                 self.guard.check()
+                self.check_payload(record)
                 yield record.without_claim() if isinstance(record, CounterRecord) else record
-            after = page.after
-            if after is None:
-                return
 
     def import_records(self, records: Iterable[Record]) -> int:
         self.guard.check()
