@@ -13,7 +13,8 @@ import msgspec
 
 from fusion_store._errors import CorruptRecord
 from fusion_store._records import AuthCodeRecord, Place, SecretRecord
-from fusion_store._values import OAuthTokenData
+from fusion_store._values import CredentialType, OAuthTokenData, ServiceCredentials
+from fusion_store.backend import _limits as limits
 
 _FORMAT: Final = b"\x01"
 _HEADER_BYTES: Final = 5
@@ -63,6 +64,34 @@ def unpack_json(record: SecretRecord | AuthCodeRecord) -> dict[str, Any]:
         return _decode_object(_body(record.place, record.expires_at, record.payload))
     except msgspec.MsgspecError:
         raise _corrupt(record.place) from None
+
+
+def read_oauth_token(record: SecretRecord) -> OAuthTokenData:
+    """The token in a record; ``CorruptRecord`` when it doesn't read."""
+    body = unpack_oauth(record)
+    return OAuthTokenData(
+        access_token=body.access_token,
+        refresh_token=body.refresh_token,
+        token_type=body.token_type,
+        expires_at=limits.optional_moment(record.expires_at),
+        scope=body.scope,
+        metadata=body.metadata,
+        created_at=limits.moment(record.created_at),
+        updated_at=limits.moment(record.updated_at),
+        version=record.version,
+    )
+
+
+def read_credentials(record: SecretRecord) -> ServiceCredentials:
+    """The credential in a record; ``CorruptRecord`` when it doesn't read."""
+    return ServiceCredentials(
+        type=CredentialType(record.place.credential_type),
+        data=unpack_json(record),
+        expires_at=limits.optional_moment(record.expires_at),
+        created_at=limits.moment(record.created_at),
+        updated_at=limits.moment(record.updated_at),
+        version=record.version,
+    )
 
 
 def _body(place: Place, expires_at: int | None, payload: bytes) -> bytes:

@@ -44,6 +44,13 @@ def hash_token(token: object) -> str | None:
         return None
 
 
+def known_hash(token: str) -> str:
+    """``hash_token`` of a token or code made here."""
+    hash = hash_token(token)
+    assert hash is not None
+    return hash
+
+
 def _base62(number: int, length: int) -> str:
     digits = []
     for _ in range(length):

@@ -1,0 +1,156 @@
+"""The typed operations on OAuth tokens, refresh claims and auth codes."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+from fusion_store._errors import InvalidInput
+from fusion_store._records import AuthCodeRecord, Kind, Place, SecretRecord
+from fusion_store._values import AuthCode, OAuthTokenData, RefreshClaim
+from fusion_store.backend import _limits as limits
+from fusion_store.backend import _payloads as payloads
+from fusion_store.backend import _rules as rules
+from fusion_store.backend._operations import operation
+from fusion_store.backend._secrets import SecretOperations, place_of, writable_place
+from fusion_store.backend._tokens import hash_token, known_hash, new_auth_code
+
+
+class OAuthOperations(SecretOperations):
+    """OAuth tokens and what leads to them."""
+
+    @operation
+    def store_oauth_token(
+        self,
+        tenant_hash: str,
+        service: str,
+        token: OAuthTokenData,
+        *,
+        expected_version: int | None = None,
+    ) -> OAuthTokenData:
+        place = writable_place(tenant_hash, Kind.OAUTH, service)
+        expected = limits.version(expected_version)
+        expires_at, payload = _oauth_payload(place, token)
+        change = rules.store(place, payload, expires_at, self._now(), expected)
+        return _stored_oauth(token, self._put_secret(place, change))
+
+    @operation
+    def get_oauth_token(self, tenant_hash: str, service: str) -> OAuthTokenData | None:
+        place = place_of(tenant_hash, Kind.OAUTH, service)
+        record = None if place is None else self.read_secret(place)
+        return None if record is None else payloads.read_oauth_token(record)
+
+    @operation
+    def delete_oauth_token(self, tenant_hash: str, service: str, *, expected_version: int | None = None) -> bool:
+        place = place_of(tenant_hash, Kind.OAUTH, service)
+        expected = limits.version(expected_version)
+        change = rules.delete(self._now(), expected)
+        return place is not None and self.change_secret(place, change) is not None
+
+    @operation
+    def list_oauth_tokens(self, tenant_hash: str) -> dict[str, OAuthTokenData]:
+        return {
+            record.place.service: payloads.read_oauth_token(record)
+            for record in self._list_secrets(tenant_hash, Kind.OAUTH)
+        }
+
+    @operation
+    def claim_refresh(
+        self, tenant_hash: str, service: str, *, ttl: timedelta, owner: str | None = None
+    ) -> RefreshClaim | None:
+        place = writable_place(tenant_hash, Kind.OAUTH, service)
+        holder = _default_owner() if owner is None else limits.owner(owner)
+        now = self._now()
+        deadline = limits.later(now, ttl, "ttl")
+        state = self.change_secret(place, rules.claim(holder, now, deadline))
+        if state is None:
+            return None
+        return RefreshClaim(
+            tenant_hash=tenant_hash,
+            service=service,
+            owner=holder,
+            token_version=state.counter.version,
+            fence=state.counter.fence,
+            deadline=limits.moment(deadline),
+        )
+
+    @operation
+    def commit_refresh(self, claim: RefreshClaim, token: OAuthTokenData) -> OAuthTokenData:
+        place, fence = _claimed_place(claim)
+        expires_at, payload = _oauth_payload(place, token)
+        change = rules.commit(place, payload, expires_at, self._now(), fence)
+        return _stored_oauth(token, self._put_secret(place, change))
+
+    @operation
+    def release_refresh(self, claim: RefreshClaim) -> None:
+        place, fence = _claimed_place(claim)
+        self.change_secret(place, rules.release(fence))
+
+    @operation
+    def create_auth_code(
+        self,
+        tenant_hash: str,
+        service: str,
+        *,
+        ttl: timedelta,
+        payload: Mapping[str, Any] | None = None,
+    ) -> str:
+        place = writable_place(tenant_hash, Kind.AUTH_CODE, service)
+        expires_at = limits.later(self._now(), ttl, "ttl")
+        content = dict(payload) if isinstance(payload, Mapping) else payload
+        body = limits.json_object({} if content is None else content, "payload", limits.MAX_CODE_PAYLOAD_BYTES)
+        code = new_auth_code()
+        sealed = payloads.pack_json(place, expires_at, body)
+        self.insert_auth_code(AuthCodeRecord(known_hash(code), place, sealed, expires_at))
+        return code
+
+    @operation
+    def redeem_auth_code(self, code: str) -> AuthCode | None:
+        hash = hash_token(code)
+        record = None if hash is None else self.take_auth_code(hash)
+        if record is None or record.expires_at <= self._now():
+            return None
+        return AuthCode(
+            tenant_hash=record.place.tenant_hash,
+            service=record.place.service,
+            expires_at=limits.moment(record.expires_at),
+            payload=payloads.unpack_json(record),
+        )
+
+
+def _claimed_place(claim: RefreshClaim) -> tuple[Place, int]:
+    if not isinstance(claim, RefreshClaim):
+        raise InvalidInput("claim", "must be a RefreshClaim")
+    fence = limits.version(claim.fence, "claim.fence")
+    if not fence:
+        raise InvalidInput("claim.fence", "must be a whole number from 1")
+    return writable_place(claim.tenant_hash, Kind.OAUTH, claim.service), fence
+
+
+def _default_owner() -> str:
+    owner = f"{socket.gethostname()}:{os.getpid()}:{threading.get_ident()}"
+    return owner[-limits.MAX_OWNER_CHARS :]
+
+
+def _oauth_payload(place: Place, token: OAuthTokenData) -> tuple[int | None, bytes]:
+    limits.oauth_token(token)
+    expires_at = limits.optional_micros(token.expires_at, "expires_at")
+    return expires_at, payloads.pack_oauth(place, expires_at, token)
+
+
+def _stored_oauth(token: OAuthTokenData, record: SecretRecord) -> OAuthTokenData:
+    return OAuthTokenData(
+        access_token=token.access_token,
+        refresh_token=token.refresh_token,
+        token_type=token.token_type,
+        expires_at=limits.optional_moment(record.expires_at),
+        scope=tuple(token.scope),
+        metadata=dict(token.metadata),
+        created_at=limits.moment(record.created_at),
+        updated_at=limits.moment(record.updated_at),
+        version=record.version,
+    )

@@ -1,0 +1,101 @@
+"""What all typed operations stand on: the guard, the clock, the last-used coalescer, and the end of life."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+import weakref
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from functools import wraps
+from typing import Concatenate, Final, ParamSpec, TypeVar
+
+from fusion_store._errors import ConfigError, ForkedHandle, FusionStoreError, InvalidInput
+from fusion_store.backend import _limits as limits
+from fusion_store.backend._guard import InFlightGuard
+from fusion_store.backend._last_used import LastUsedCoalescer
+from fusion_store.backend._storage import Storage
+
+_log: Final = logging.getLogger("fusion_store")
+
+P = ParamSpec("P")
+R = TypeVar("R")
+S = TypeVar("S", bound="Operations")
+
+
+def operation(method: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P], R]:
+    """Runs a typed operation inside the in-flight guard."""
+
+    @wraps(method)
+    def guarded(self: S, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        with self.guard:
+            return method(self, *args, **kwargs)
+
+    return guarded
+
+
+class Operations(Storage):
+    """The base of the typed operations.
+
+    ``clock`` answers the present as an aware datetime; by default it is the system's. ``guard`` is given by a
+    layer, which shares the one of the repository it wraps.
+    """
+
+    def __init__(
+        self,
+        *,
+        clock: Callable[[], datetime] | None = None,
+        token_prefix: str | None = None,
+        guard: InFlightGuard | None = None,
+    ) -> None:
+        try:
+            self._token_prefix = limits.token_prefix(token_prefix)
+        except InvalidInput as error:
+            raise ConfigError(str(error)) from None
+        self._clock = clock
+        self.guard = InFlightGuard() if guard is None else guard
+        self._last_used = LastUsedCoalescer(self._write_last_used)
+        _open_repositories.add(self)
+
+    def _now(self) -> int:
+        if self._clock is None:
+            return time.time_ns() // 1000
+        return limits.micros(self._clock(), "clock")
+
+    @operation
+    def flush(self) -> None:
+        self._last_used.flush()
+
+    def _write_last_used(self, last_used: Mapping[str, int]) -> None:
+        with self.guard:
+            self.touch_api_tokens(last_used)
+
+    def close(self) -> None:
+        if not self.guard.close():
+            return
+        _open_repositories.discard(self)
+        self._last_used.stop()
+        try:
+            self.touch_api_tokens(self._last_used.take())
+        except FusionStoreError as error:
+            _log.warning("last-used times lost at close: %s", type(error).__name__)
+        finally:
+            self.close_storage()
+
+    def after_fork(self) -> None:
+        self._last_used.reset()
+        self.guard.reset()
+        self.guard.refuse(ForkedHandle)
+
+
+_open_repositories: weakref.WeakSet[Operations] = weakref.WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    for repository in list(_open_repositories):
+        repository.after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -1,0 +1,143 @@
+"""The typed operations on the store as a whole."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from os import PathLike
+from typing import Final
+
+from fusion_store._errors import CorruptRecord, CorruptStore, StoreClosed, StoreError
+from fusion_store._records import AuthCodeRecord, CounterRecord, Kind, Record, SecretRecord
+from fusion_store._values import CheckReport, CorruptPlace, Health, StoreStats
+from fusion_store.backend import _payloads as payloads
+from fusion_store.backend._check import check_record
+from fusion_store.backend._operations import Operations, operation
+from fusion_store.backend._storage import RecordPage
+
+_PAGE: Final = 500
+_IMPORT_BATCH: Final = 500
+_PURGE_BATCH: Final = 1000
+
+
+class SystemOperations(Operations):
+    """State, upkeep and transport."""
+
+    encryption: str = "plain"
+
+    @operation
+    def schema_version(self) -> str:
+        return self.read_schema_version()
+
+    @operation
+    def stats(self) -> StoreStats:
+        return self.count_records(self._now())
+
+    @operation
+    def health(self) -> Health:
+        began = time.perf_counter()
+        schema, failure = "", None
+        try:
+            schema = self.read_schema_version()
+            self._round_trip()
+        except StoreClosed:
+            raise
+        except StoreError as error:
+            failure = f"{type(error).__name__}: {error}"
+        return Health(
+            ok=failure is None,
+            backend=self.backend_name,
+            latency=time.perf_counter() - began,
+            schema=schema,
+            encryption=self.encryption,
+            error=failure,
+        )
+
+    def _round_trip(self) -> None:
+        name, value = f"health.{secrets.token_hex(8)}", secrets.token_bytes(16)
+        self.write_mark(name, value)
+        read = self.read_mark(name)
+        self.write_mark(name, None)
+        if read != value:
+            raise CorruptRecord("mark", reason="read back other than written")
+
+    @operation
+    def check(self) -> CheckReport:
+        records, corrupt = 0, list[CorruptPlace]()
+        try:
+            corrupt += self.find_damage()
+            for page in self._pages():
+                records += len(page.records) + len(page.corrupt)
+                corrupt += page.corrupt
+                corrupt += filter(None, map(self._corruption, page.records))
+        except CorruptStore as error:
+            corrupt.append(CorruptPlace("store", "", "", f"reading stopped: {error}"))
+        return CheckReport(records, tuple(corrupt))
+
+    def _corruption(self, record: Record) -> CorruptPlace | None:
+        try:
+            self.check_payload(record)
+        except CorruptRecord as error:
+            return CorruptPlace(error.kind, error.tenant_hash, error.service, error.reason)
+        return None
+
+    def _pages(self) -> Iterator[RecordPage]:
+        after: str | None = None
+        while True:
+            with self.guard:
+                page = self.scan_records(after, _PAGE)
+            yield page
+            after = page.after
+            if after is None:
+                return
+
+    def check_payload(self, record: Record) -> None:
+        """Raise ``CorruptRecord`` when the record's payload, if it has one, doesn't read."""
+        if isinstance(record, AuthCodeRecord):
+            payloads.unpack_json(record)
+        elif isinstance(record, SecretRecord):
+            read = payloads.read_oauth_token if record.place.kind is Kind.OAUTH else payloads.read_credentials
+            read(record)
+
+    @operation
+    def purge_expired(self) -> dict[str, int]:
+        now = self._now()
+        totals = {"codes": 0, "claims": 0, "credentials": 0, "api_tokens": 0}
+        while any((purged := self.purge_records(now, _PURGE_BATCH)).values()):
+            for name, count in purged.items():
+                totals[name] += count
+        return totals
+
+    @operation
+    def backup(self, path: str | PathLike[str]) -> None:
+        self._last_used.flush()
+        self.backup_storage(path)
+
+    def export_records(self) -> Iterator[Record]:
+        self.guard.check()
+        return self._export_records()
+
+    def _export_records(self) -> Iterator[Record]:
+        self.flush()
+        for page in self._pages():
+            if page.corrupt:
+                place = page.corrupt[0]
+                raise CorruptRecord(
+                    place.kind, tenant_hash=place.tenant_hash, service=place.service, reason=place.reason
+                )
+            for record in page.records:
+                self.guard.check()
+                self.check_payload(record)
+                yield record.without_claim() if isinstance(record, CounterRecord) else record
+
+    def import_records(self, records: Iterable[Record]) -> int:
+        self.guard.check()
+        added, source = 0, iter(records)
+        while batch := [check_record(record) for record in islice(source, _IMPORT_BATCH)]:
+            with self.guard:
+                for record in batch:
+                    self.check_payload(record)
+                added += self.insert_records(batch)
+        return added
