@@ -1,0 +1,30 @@
+"""What the global options say, and the repository they lead to."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fusion_store import TokenRepository, get_repository
+from fusion_store.cli._output import Output
+
+if TYPE_CHECKING:
+    from fusion_store.backend import Backend, StoreURL
+
+
+class Session:
+    """One run of the command line. ``url`` is None where the environment or the default decides."""
+
+    def __init__(self) -> None:
+        self.url: str | None = None
+        self.debug = False
+        self.output = Output()
+
+    def open(self, *, create: bool = True) -> TokenRepository:
+        """The repository, for a ``with`` block; without ``create`` an absent store is an error."""
+        return get_repository(self.url, create=create)
+
+    def backend(self) -> tuple[Backend, StoreURL]:
+        """What opens the store and moves its schema, without opening it."""
+        from fusion_store._registry import find_backend
+
+        return find_backend(self.url)
