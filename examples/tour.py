@@ -18,7 +18,9 @@ def main() -> None:
         vault.store_oauth_token(caller.tenant_hash, "github", upstream)
         smtp = ServiceCredentials(CredentialType.BASIC_AUTH, {"username": "ada", "password": "example"})
         vault.store_credentials(caller.tenant_hash, "smtp", smtp)
-        print("stored", vault.get_tenant(caller.tenant_hash))
+        held = vault.get_tenant(caller.tenant_hash)
+        assert held is not None
+        print(f"stored {held.oauth_tokens} OAuth token and {held.credentials} credential under it")
 
         successor = vault.rotate_api_token(issued.hash)
         assert vault.validate_api_token(issued.token) is None
