@@ -29,6 +29,17 @@ class Kind(StrEnum):
     AUTH_CODE = "auth_code"
 
 
+class Binding(Value, frozen=True, array_like=True):
+    """What a payload belongs to and must not be parted from; ``hash`` is an auth code's, else empty."""
+
+    tenant_hash: str
+    kind: str
+    service: str
+    credential_type: str
+    expires_at: int | None
+    hash: str = ""
+
+
 class Place(Value, frozen=True, order=True):
     """Where a secret belongs; ``credential_type`` is empty unless ``kind`` is a credential."""
 
@@ -36,6 +47,10 @@ class Place(Value, frozen=True, order=True):
     kind: Kind
     service: str
     credential_type: str = ""
+
+    def binding(self, expires_at: int | None, hash: str = "") -> Binding:
+        """What a payload at this place belongs to."""
+        return Binding(self.tenant_hash, self.kind, self.service, self.credential_type, expires_at, hash)
 
 
 class TenantRecord(Value, frozen=True, tag="tenant", tag_field="record"):
@@ -86,6 +101,10 @@ class SecretRecord(Value, frozen=True, tag="secret", tag_field="record"):
         """Whether the record counts as absent at ``now``: a credential does once it has expired."""
         return self.place.kind is Kind.CREDENTIAL and self.expires_at is not None and self.expires_at <= now
 
+    def binding(self) -> Binding:
+        """What the payload belongs to."""
+        return self.place.binding(self.expires_at)
+
     def checksum(self) -> int:
         """CRC-32 over times and version; the payload protects itself, its place and its expiry."""
         return _checksum(self.created_at, self.updated_at, self.version)
@@ -130,6 +149,10 @@ class AuthCodeRecord(Value, frozen=True, tag="auth_code", tag_field="record"):
     place: Place
     payload: bytes
     expires_at: int
+
+    def binding(self) -> Binding:
+        """What the payload belongs to."""
+        return self.place.binding(self.expires_at, self.hash)
 
     def checksum(self) -> int:
         """CRC-32 over the hash; the payload protects itself, its place and its expiry."""

@@ -33,7 +33,7 @@ class CredentialOperations(SecretOperations):
         expected = limits.version(expected_version)
         body = limits.json_object(credentials.data, "data", limits.MAX_CREDENTIAL_BYTES)
         expires_at = limits.optional_micros(credentials.expires_at, "expires_at")
-        payload = payloads.pack_json(place, expires_at, body)
+        payload = payloads.pack_json(place.binding(expires_at), body)
         change = rules.store(place, payload, expires_at, self._now(), expected)
         stored = self._put_secret(place, change)
         return payloads.read_credentials(replace(stored, payload=payload))

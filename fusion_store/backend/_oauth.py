@@ -104,8 +104,9 @@ class OAuthOperations(SecretOperations):
         content = dict(payload) if isinstance(payload, Mapping) else payload
         body = limits.json_object({} if content is None else content, "payload", limits.MAX_CODE_PAYLOAD_BYTES)
         code = new_auth_code()
-        sealed = payloads.pack_json(place, expires_at, body)
-        self.insert_auth_code(AuthCodeRecord(known_hash(code), place, sealed, expires_at))
+        hash = known_hash(code)
+        packed = payloads.pack_json(place.binding(expires_at, hash), body)
+        self.insert_auth_code(AuthCodeRecord(hash, place, packed, expires_at))
         return code
 
     @operation
@@ -139,7 +140,7 @@ def _default_owner() -> str:
 def _oauth_payload(place: Place, token: OAuthTokenData) -> tuple[int | None, bytes]:
     limits.oauth_token(token)
     expires_at = limits.optional_micros(token.expires_at, "expires_at")
-    return expires_at, payloads.pack_oauth(place, expires_at, token)
+    return expires_at, payloads.pack_oauth(place.binding(expires_at), token)
 
 
 def _stored_oauth(token: OAuthTokenData, record: SecretRecord) -> OAuthTokenData:

@@ -1,6 +1,6 @@
 """The plain form of payloads.
 
-A payload is a format byte, a CRC-32 and a JSON text; the checksum covers place and expiry too, so that a payload
+A payload is a format byte, a CRC-32 and a JSON text; the checksum covers its binding too, so that a payload
 which was altered, or moved to another place, doesn't read.
 """
 
@@ -12,7 +12,7 @@ from zlib import crc32
 import msgspec
 
 from fusion_store._errors import CorruptRecord
-from fusion_store._records import AuthCodeRecord, Place, SecretRecord
+from fusion_store._records import AuthCodeRecord, Binding, SecretRecord
 from fusion_store._values import CredentialType, OAuthTokenData, ServiceCredentials
 from fusion_store.backend import _limits as limits
 
@@ -28,12 +28,13 @@ class _OAuthBody(msgspec.Struct):
     metadata: dict[str, str]
 
 
+_encode_binding: Final = msgspec.msgpack.Encoder().encode
 _encode: Final = msgspec.json.Encoder().encode
 _decode_oauth: Final = msgspec.json.Decoder(_OAuthBody).decode
 _decode_object: Final = msgspec.json.Decoder(dict[str, Any]).decode
 
 
-def pack_oauth(place: Place, expires_at: int | None, token: OAuthTokenData) -> bytes:
+def pack_oauth(binding: Binding, token: OAuthTokenData) -> bytes:
     """The payload of an OAuth token."""
     body = _OAuthBody(
         token.access_token,
@@ -42,28 +43,28 @@ def pack_oauth(place: Place, expires_at: int | None, token: OAuthTokenData) -> b
         tuple(token.scope),
         dict(token.metadata),
     )
-    return pack_json(place, expires_at, _encode(body))
+    return pack_json(binding, _encode(body))
 
 
-def pack_json(place: Place, expires_at: int | None, body: bytes) -> bytes:
+def pack_json(binding: Binding, body: bytes) -> bytes:
     """The payload that holds a JSON text."""
-    return b"".join((_FORMAT, _crc(place, expires_at, body), body))
+    return b"".join((_FORMAT, _crc(binding, body), body))
 
 
 def unpack_oauth(record: SecretRecord) -> _OAuthBody:
     """The fields of an OAuth token's payload; ``CorruptRecord`` when it doesn't read."""
     try:
-        return _decode_oauth(_body(record.place, record.expires_at, record.payload))
+        return _decode_oauth(_body(record.binding(), record.payload))
     except msgspec.MsgspecError:
-        raise _corrupt(record.place) from None
+        raise _corrupt(record.binding()) from None
 
 
 def unpack_json(record: SecretRecord | AuthCodeRecord) -> dict[str, Any]:
     """The JSON object in a payload; ``CorruptRecord`` when it doesn't read."""
     try:
-        return _decode_object(_body(record.place, record.expires_at, record.payload))
+        return _decode_object(_body(record.binding(), record.payload))
     except msgspec.MsgspecError:
-        raise _corrupt(record.place) from None
+        raise _corrupt(record.binding()) from None
 
 
 def read_oauth_token(record: SecretRecord) -> OAuthTokenData:
@@ -94,17 +95,16 @@ def read_credentials(record: SecretRecord) -> ServiceCredentials:
     )
 
 
-def _body(place: Place, expires_at: int | None, payload: bytes) -> bytes:
+def _body(binding: Binding, payload: bytes) -> bytes:
     body = payload[_HEADER_BYTES:]
-    if payload[:_HEADER_BYTES] != _FORMAT + _crc(place, expires_at, body):
-        raise _corrupt(place)
+    if payload[:_HEADER_BYTES] != _FORMAT + _crc(binding, body):
+        raise _corrupt(binding)
     return body
 
 
-def _crc(place: Place, expires_at: int | None, body: bytes) -> bytes:
-    bound = "\0".join((place.tenant_hash, place.kind, place.service, place.credential_type, str(expires_at)))
-    return crc32(body, crc32(bound.encode())).to_bytes(4)
+def _crc(binding: Binding, body: bytes) -> bytes:
+    return crc32(body, crc32(_encode_binding(binding))).to_bytes(4)
 
 
-def _corrupt(place: Place) -> CorruptRecord:
-    return CorruptRecord(place.kind, tenant_hash=place.tenant_hash, service=place.service)
+def _corrupt(binding: Binding) -> CorruptRecord:
+    return CorruptRecord(binding.kind, tenant_hash=binding.tenant_hash, service=binding.service)
