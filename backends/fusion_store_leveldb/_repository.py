@@ -1,0 +1,363 @@
+"""The storage operations on a LevelDB folder."""
+
+from __future__ import annotations
+
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from itertools import islice
+from os import PathLike
+from typing import Final
+
+from msgspec.structs import replace
+
+from fusion_store import SYSTEM_TENANT, AlreadyExists, CorruptRecord, StorageIO, StoreStats, TenantNotFound
+from fusion_store.backend import (
+    APITokenRecord,
+    AuthCodeRecord,
+    Change,
+    CorruptPlace,
+    CounterRecord,
+    Kind,
+    Place,
+    Record,
+    RecordPage,
+    RecordRepository,
+    SecretRecord,
+    SecretState,
+    TenantCounts,
+    TenantRecord,
+    same_content,
+)
+from fusion_store_leveldb import _codec as codec
+from fusion_store_leveldb import _keys as keys
+from fusion_store_leveldb import _rows as rows
+from fusion_store_leveldb import _survey as survey
+from fusion_store_leveldb._handle import Stripes
+from fusion_store_leveldb._opening import back_up, open_handle
+from fusion_store_leveldb._purge import Purge
+from fusion_store_leveldb._session import Changes, View
+
+LOCK_TIMEOUT: Final = 5.0
+"""Seconds to wait for a store that another process holds, unless the caller says otherwise."""
+
+
+class LevelDBTokenRepository(RecordRepository):
+    """A vault in the folder ``path``, which this process alone may have open.
+
+    A missing or empty folder becomes a new store, unless ``create`` is false. A store that another process holds is
+    waited for, up to ``lock_timeout`` seconds.
+    """
+
+    backend_name = "leveldb"
+
+    def __init__(
+        self,
+        path: str | PathLike[str],
+        *,
+        create: bool = True,
+        lock_timeout: float = LOCK_TIMEOUT,
+        clock: Callable[[], datetime] | None = None,
+        token_prefix: str | None = None,
+    ) -> None:
+        super().__init__(clock=clock, token_prefix=token_prefix)
+        self._stripes = Stripes()
+        self._signal = 0
+        self._signalling = threading.Lock()
+        self._purge = Purge()
+        self._handle = open_handle(path, create=create, lock_timeout=lock_timeout)
+
+    def insert_api_token(self, token: APITokenRecord, tenant: TenantRecord | None) -> None:
+        with self._stripes.hold(token.tenant_hash), self._handle.use() as session:
+            if rows.find_token(session, token.hash) is not None:
+                raise AlreadyExists("an API token of that hash stands already")
+            standing = rows.has_tenant(session, token.tenant_hash)
+            changes = Changes()
+            if tenant is not None:
+                if standing:
+                    raise AlreadyExists("a tenant of that hash stands already")
+                rows.put(changes, tenant)
+            elif not standing:
+                raise TenantNotFound
+            rows.put(changes, token)
+            session.write(changes)
+
+    def read_api_token(self, hash: str) -> APITokenRecord | None:
+        with self._handle.use() as session:
+            return rows.read_token(session, hash)
+
+    def replace_api_token(self, old: APITokenRecord, new: APITokenRecord, old_expires_at: int | None) -> bool:
+        with self._stripes.hold(old.tenant_hash), self._handle.use() as session:
+            found = rows.find_token(session, old.hash)
+            standing = rows.read_token(session, old.hash)
+            if found is None or standing is None or standing.expires_at != old.expires_at:
+                return False
+            changes = Changes()
+            if old_expires_at is None:
+                rows.delete(changes, session, found)
+            else:
+                rows.put(changes, replace(standing, expires_at=old_expires_at))
+            rows.put(changes, new)
+            with self._raises_signal():
+                session.write(changes)
+            return True
+
+    def remove_api_token(self, hash: str) -> bool:
+        while True:
+            with self._handle.use() as session:
+                found = rows.find_token(session, hash)
+            if found is None:
+                return False
+            tenant_hash = found.location.tenant_hash
+            with self._stripes.hold(tenant_hash), self._handle.use() as session:
+                found = rows.find_token(session, hash)
+                if found is None or found.location.tenant_hash != tenant_hash:
+                    continue
+                changes = Changes()
+                if rows.has_other_token(session, found):
+                    rows.delete(changes, session, found)
+                else:
+                    rows.delete_tenant(changes, session, tenant_hash)
+                with self._raises_signal():
+                    session.write(changes)
+                return True
+
+    def touch_api_tokens(self, last_used: Mapping[str, int]) -> None:
+        by_stripe: dict[int, list[tuple[str, str]]] = defaultdict(list)
+        if not last_used:
+            return
+        with self._handle.use() as session:
+            for hash in last_used:
+                found = rows.find_token(session, hash)
+                if found is not None:
+                    tenant_hash = found.location.tenant_hash
+                    by_stripe[self._stripes.number(tenant_hash)].append((tenant_hash, hash))
+        sessions = {session}
+        for tokens in by_stripe.values():
+            with self._stripes.hold(*(tenant_hash for tenant_hash, _ in tokens)), self._handle.use() as session:
+                sessions.add(session)
+                changes = Changes()
+                for _, hash in tokens:
+                    _touch(changes, session, hash, last_used[hash])
+                session.write(changes, sync=False)
+        with self._handle.use() as session:
+            if sessions != {session}:
+                raise StorageIO("the store was reopened while last-used times were written")
+            session.write(Changes())
+
+    def scan_api_tokens(
+        self, tenant_hash: str | None, after: tuple[int, str] | None, limit: int
+    ) -> list[APITokenRecord]:
+        with self._handle.use() as session, session.snapshot() as view:
+            return list(islice(rows.scan_tokens(view, tenant_hash, after), limit))
+
+    def find_api_token_records(self, prefix: str) -> list[APITokenRecord]:
+        ranges = keys.hash_prefix_range(keys.TOKENS_BY_HASH, prefix), keys.token_prefix_range(prefix)
+        with self._handle.use() as session, session.snapshot() as view:
+            found = (token for index in ranges if index for token in rows.follow_tokens(view, index))
+            return list({token.hash: token for token in found}.values())
+
+    def read_tenant(self, tenant_hash: str, now: int) -> TenantCounts | None:
+        with self._handle.use() as session:
+            return next(rows.scan_tenants(session, keys.tenant_range(tenant_hash), now), None)
+
+    def scan_tenants(self, after: str | None, limit: int, now: int) -> list[TenantCounts]:
+        behind = keys.tenants_behind(max(after or SYSTEM_TENANT, SYSTEM_TENANT))
+        with self._handle.use() as session:
+            return list(islice(rows.scan_tenants(session, behind, now), limit))
+
+    def find_tenants(self, prefix: str) -> list[str]:
+        wanted = keys.hash_prefix_range(keys.TENANTS, prefix)
+        if wanted is None:
+            return []
+        with self._handle.use() as session, session.snapshot() as view:
+            return [hash for hash in rows.tenant_hashes(view, wanted) if hash != SYSTEM_TENANT]
+
+    def remove_tenant(self, tenant_hash: str) -> bool:
+        with self._stripes.hold(tenant_hash), self._handle.use() as session:
+            if not rows.has_tenant(session, tenant_hash):
+                return False
+            changes = Changes()
+            rows.delete_tenant(changes, session, tenant_hash)
+            with self._raises_signal():
+                session.write(changes)
+            return True
+
+    def change_secret(self, place: Place, change: Change) -> SecretState | None:
+        with self._stripes.hold(place.tenant_hash), self._handle.use() as session:
+            before = rows.read_state(session, place)
+            after = change(before)
+            if after is None:
+                return None
+            if not before.tenant_exists:
+                raise TenantNotFound
+            changes = Changes()
+            rows.put(changes, after.counter)
+            if after.secret is None:
+                changes.delete(keys.secret(place))
+            else:
+                rows.put(changes, after.secret)
+            session.write(changes)
+            return after
+
+    def read_secret(self, place: Place) -> SecretRecord | None:
+        with self._handle.use() as session:
+            return rows.read_secret(session, place)
+
+    def scan_secrets(self, tenant_hash: str, kind: Kind) -> list[SecretRecord]:
+        with self._handle.use() as session:
+            return list(rows.scan_secrets(session, tenant_hash, kind))
+
+    def insert_auth_code(self, code: AuthCodeRecord) -> None:
+        with self._stripes.hold(code.place.tenant_hash), self._handle.use() as session:
+            if not rows.has_tenant(session, code.place.tenant_hash):
+                raise TenantNotFound
+            changes = Changes()
+            rows.put(changes, code)
+            session.write(changes)
+
+    def take_auth_code(self, hash: str) -> AuthCodeRecord | None:
+        with self._handle.use() as session:
+            code = rows.read_code(session, hash)
+        if code is None:
+            return None
+        with self._stripes.hold(code.place.tenant_hash), self._handle.use() as session:
+            found = rows.find_code(session, hash)
+            if found is None or found.read() != code:
+                return None
+            changes = Changes()
+            rows.delete(changes, session, found)
+            session.write(changes)
+            return code
+
+    def read_mark(self, name: str) -> bytes | None:
+        with self._handle.use() as session:
+            value = session.get(keys.mark(name))
+        return None if value is None else codec.decode_bytes(value, "mark")
+
+    def write_mark(self, name: str, value: bytes | None) -> None:
+        changes = Changes()
+        if value is None:
+            changes.delete(keys.mark(name))
+        else:
+            changes.put(keys.mark(name), codec.encode_bytes(value))
+        with self._handle.use() as session:
+            session.write(changes)
+
+    def change_signal(self) -> int:
+        return self._signal
+
+    def scan_records(self, after: str | None, limit: int) -> RecordPage:
+        with self._handle.use() as session, session.snapshot() as view:
+            return survey.scan_page(view, after, limit)
+
+    def insert_records(self, records: Sequence[Record]) -> int:
+        hashes = {hash for record in records for hash in _hashes(record)}
+        with self._stripes.hold(*hashes), self._handle.use() as session:
+            new: dict[tuple[type[Record], object], Record] = {}
+            tenants: set[str] = set()
+            for record in records:
+                tenant_hash, identity = _identity(record)
+                if isinstance(record, TenantRecord) or rows.has_tenant(session, tenant_hash):
+                    tenants.add(tenant_hash)
+                if tenant_hash not in tenants:
+                    raise TenantNotFound
+                standing = new.get(identity) or rows.read_standing(session, record)
+                if standing is None:
+                    new[identity] = record.without_claim() if isinstance(record, CounterRecord) else record
+                elif not same_content(standing, record):
+                    raise AlreadyExists("a record of that place stands already, with other content")
+            changes = Changes()
+            for record in new.values():
+                rows.put(changes, record)
+            if new:
+                session.write(changes)
+            return len(new)
+
+    def replace_payload(self, record: SecretRecord | AuthCodeRecord, payload: bytes) -> bool:
+        with self._stripes.hold(record.place.tenant_hash), self._handle.use() as session:
+            if rows.read_standing(session, record) != record:
+                return False
+            changes = Changes()
+            rows.put(changes, replace(record, payload=payload))
+            session.write(changes)
+            return True
+
+    def purge_records(self, now: int, limit: int) -> dict[str, int]:
+        with self._purge.lock:
+            with self._handle.use() as session:
+                tenants = self._purge.find_tenants(session, now, limit)
+            with self._stripes.hold(*tenants), self._handle.use() as session:
+                expired = self._purge.collect(session, tenants, now, limit)
+                changes = Changes()
+                for found in (*expired.codes, *expired.credentials, *expired.api_tokens):
+                    rows.delete(changes, session, found)
+                for counter in expired.claims:
+                    rows.put(changes, replace(counter, claim_owner=None, claim_deadline=None))
+                if changes.entries:
+                    with self._raises_signal():
+                        session.write(changes)
+            self._purge.advance(now)
+            return expired.counts()
+
+    def count_records(self, now: int) -> StoreStats:
+        with self._handle.use() as session:
+            return survey.count_records(
+                session, now, bytes_on_disk=self._handle.bytes_on_disk(), schema=rows.read_schema(session)
+            )
+
+    def read_schema_version(self) -> str:
+        with self._handle.use() as session:
+            return rows.read_schema(session)
+
+    def find_damage(self) -> Iterator[CorruptPlace]:
+        with self._handle.use() as session, session.snapshot() as view:
+            return iter(list(survey.find_damage(view)))
+
+    def backup_storage(self, path: str | PathLike[str]) -> None:
+        with self._handle.use() as session:
+            back_up(session, self._handle.folder, path)
+
+    def close_storage(self) -> None:
+        self._handle.close()
+
+    @contextmanager
+    def _raises_signal(self) -> Iterator[None]:
+        """Around a write; one that failed may have been made."""
+        try:
+            yield
+        finally:
+            with self._signalling:
+                self._signal += 1
+
+
+def _touch(changes: Changes, view: View, hash: str, used_at: int) -> None:
+    try:
+        token = rows.read_token(view, hash)
+    except CorruptRecord:
+        # The other tokens' times must not wait for this one to be repaired.
+        return
+    if token is not None and (token.last_used is None or token.last_used < used_at):
+        rows.put(changes, replace(token, last_used=used_at))
+
+
+def _identity(record: Record) -> tuple[str, tuple[type[Record], object]]:
+    """A record's tenant, and what it has in common only with one that is to be the same."""
+    match record:
+        case TenantRecord():
+            return record.tenant_hash, (TenantRecord, record.tenant_hash)
+        case APITokenRecord():
+            return record.tenant_hash, (APITokenRecord, record.hash)
+        case AuthCodeRecord():
+            return record.place.tenant_hash, (AuthCodeRecord, record.hash)
+        case SecretRecord() | CounterRecord():
+            return record.place.tenant_hash, (type(record), record.place)
+
+
+def _hashes(record: Record) -> Iterator[str]:
+    """Whose locks keep others from adding the same record meanwhile, under this tenant or another."""
+    yield _identity(record)[0]
+    if isinstance(record, APITokenRecord | AuthCodeRecord):
+        yield record.hash
