@@ -1,0 +1,64 @@
+"""Our own backends run exactly the contract that ships for others."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import NamedTuple
+from uuid import uuid4
+
+import pytest
+
+from fusion_store.testing import ContractStore
+from fusion_store.testing.contract import *  # noqa: F403
+
+BACKENDS_VARIABLE = "FUSION_STORE_TEST_BACKENDS"
+
+
+class Case(NamedTuple):
+    driver: str | None
+    make: Callable[[Path], ContractStore]
+
+
+def memory(_: Path) -> ContractStore:
+    return ContractStore(f"memory://{uuid4().hex}")
+
+
+def sqlite(folder: Path) -> ContractStore:
+    return ContractStore(f"sqlite:///{folder}/vault.db", backup_url=lambda path: f"sqlite:///{path}")
+
+
+def leveldb(folder: Path) -> ContractStore:
+    return ContractStore(
+        f"leveldb:///{folder}/vault?lock_timeout=0",
+        backup_url=lambda path: f"leveldb:///{path}",
+    )
+
+
+CASES = {
+    "memory": Case(None, memory),
+    "sqlite": Case("sqlalchemy", sqlite),
+    "leveldb": Case("plyvel", leveldb),
+}
+
+
+def chosen_cases() -> list[str]:
+    """The backends named in the environment; else all whose driver is installed."""
+    installed = [name for name, case in CASES.items() if case.driver is None or find_spec(case.driver)]
+    named = os.environ.get(BACKENDS_VARIABLE)
+    if named is None:
+        return installed
+    names = [name.strip() for name in named.split(",")]
+    for name in names:
+        if name not in installed:
+            state = "not installed" if name in CASES else "unknown"
+            raise pytest.UsageError(f"{BACKENDS_VARIABLE} names {name!r}, which is {state}; at hand: {installed}")
+    return names
+
+
+@pytest.fixture(params=chosen_cases())
+def contract_store(request: pytest.FixtureRequest, tmp_path: Path) -> ContractStore:
+    case: str = request.param
+    return CASES[case].make(tmp_path)
