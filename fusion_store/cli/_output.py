@@ -87,8 +87,9 @@ class Output:
         if self.json:
             self.document(document)
             return
-        width = max(len(name) for name, _ in fields) + 2
-        lines = [(f"{name}:".ljust(width), self._text(value)) for name, value in fields]
+        named = [(f"{inert(name)}:", self._text(value)) for name, value in fields]
+        width = max(len(name) for name, _ in named) + 1
+        lines = [(name.ljust(width), value) for name, value in named]
         if not self.terminal:
             self._write("\n".join(f"{name}{value}".rstrip() for name, value in lines))
             return
