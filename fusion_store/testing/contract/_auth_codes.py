@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from functools import partial
 from hashlib import sha256
@@ -30,7 +30,8 @@ def test_a_code_hands_over_its_payload(repository: TokenRepository, clock: Manua
 
 
 def test_a_codes_payload_is_empty_by_default(repository: TokenRepository) -> None:
-    for payload in (None, {}, MappingProxyType({})):
+    empty: list[Mapping[str, Any] | None] = [None, {}, MappingProxyType({})]
+    for payload in empty:
         code = repository.create_auth_code(new_tenant(repository), "github", ttl=MINUTE, payload=payload)
         redeemed = repository.redeem_auth_code(code)
         assert redeemed is not None

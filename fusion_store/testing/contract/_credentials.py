@@ -86,10 +86,11 @@ def test_each_read_answers_a_fresh_copy(repository: TokenRepository) -> None:
     data["list"].append("changed by the caller")
     stored.data["list"].append("changed in the answer")
 
-    for read in (
+    reads: list[Callable[[], ServiceCredentials | None]] = [
         lambda: repository.get_credentials(tenant, "github", KEY),
         lambda: repository.list_credentials(tenant)["github", KEY],
-    ):
+    ]
+    for read in reads:
         first = read()
         assert first is not None
         assert first.data == {"list": [1, {"a": "b"}]}
@@ -127,7 +128,7 @@ def test_credentials_are_listed_by_service_bytes_and_type(repository: TokenRepos
     tenant = new_tenant(repository)
     services = ["b", "a", "é", "B", "aa", "\U0001f600", "\uff5e"]
     for service in services:
-        for type in reversed(CredentialType):
+        for type in sorted(CredentialType, reverse=True):
             repository.store_credentials(tenant, service, api_key(type=type))
 
     listed = list(repository.list_credentials(tenant))

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from threading import Barrier
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from hypothesis import HealthCheck, settings
 
@@ -17,9 +17,7 @@ from fusion_store.backend import APITokenRecord, AuthCodeRecord, CounterRecord, 
 UNKNOWN: Final = "f" * 63 + "0"
 """A tenant or token hash that no test stores anything under."""
 
-_KINDS: Final = [TenantRecord, APITokenRecord, SecretRecord, CounterRecord, AuthCodeRecord]
-
-T = TypeVar("T")
+_KINDS: Final[list[Any]] = [TenantRecord, APITokenRecord, SecretRecord, CounterRecord, AuthCodeRecord]
 
 few_examples: Final = settings(
     max_examples=30,
@@ -106,11 +104,11 @@ def crafted_tenant(number: int, *, head: str = "", prefix: str = "crafted0", cre
     return [TenantRecord(token.tenant_hash, created_at), token]
 
 
-def outcomes(jobs: Sequence[Callable[[], T]]) -> list[T | Exception]:
+def outcomes(jobs: Sequence[Callable[[], Any]]) -> list[Any]:
     """What each job answers or raises, all begun at once, a thread each."""
     start = Barrier(len(jobs))
 
-    def run(job: Callable[[], T]) -> T | Exception:
+    def run(job: Callable[[], Any]) -> Any:
         start.wait(30)
         try:
             return job()
@@ -121,11 +119,10 @@ def outcomes(jobs: Sequence[Callable[[], T]]) -> list[T | Exception]:
         return list(threads.map(run, jobs))
 
 
-def at_once(jobs: Sequence[Callable[[], T]]) -> list[T]:
+def at_once(jobs: Sequence[Callable[[], Any]]) -> list[Any]:
     """What each job answers, all begun at once; raises what the first failed one raised."""
-    answers: list[T] = []
-    for outcome in outcomes(jobs):
-        if isinstance(outcome, Exception):
-            raise outcome
-        answers.append(outcome)
+    answers = outcomes(jobs)
+    for answer in answers:
+        if isinstance(answer, Exception):
+            raise answer
     return answers
