@@ -101,6 +101,8 @@ class AsyncTokenRepository:
         source = await self._run(start)
         while step := await self._run(lambda: list(islice(source, _STEP))):
             for item in step:
+                if self._closed:
+                    raise StoreClosed
                 yield item
 
     async def close(self) -> None:

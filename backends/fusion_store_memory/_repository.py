@@ -286,6 +286,7 @@ class MemoryTokenRepository(RecordRepository):
             tokens = self._purgeable_tokens(now)[:limit]
             for hash in tokens:
                 del state.tokens[hash]
+                state.signal += 1
         return {
             "codes": len(codes),
             "claims": len(claims),

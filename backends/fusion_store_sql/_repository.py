@@ -271,7 +271,7 @@ class SQLTokenRepository(RecordRepository):
 
     def purge_records(self, now: int, limit: int) -> dict[str, int]:
         with self._database.write() as connection:
-            return {
+            purged = {
                 "codes": _delete_some(connection, auth_codes, auth_codes.c.expires_at <= now, limit),
                 "claims": _purge_claims(connection, now, limit),
                 "credentials": _delete_some(
@@ -279,6 +279,9 @@ class SQLTokenRepository(RecordRepository):
                 ),
                 "api_tokens": _delete_some(connection, api_tokens, _purgeable(now), limit),
             }
+            if purged["api_tokens"]:
+                _signal(connection)
+            return purged
 
     def count_records(self, now: int) -> StoreStats:
         present = _present(now)
@@ -369,8 +372,6 @@ def _import(connection: Connection, record: Record) -> bool:
         tenant_hash = record.tenant_hash if isinstance(record, APITokenRecord) else record.place.tenant_hash
         if not _lock_tenant(connection, tenant_hash):
             raise TenantNotFound
-    if isinstance(record, CounterRecord):
-        record = record.without_claim()
     standing = _read_again(connection, record)
     if standing is None:
         connection.execute(insert(_rows.table_of(record)), _rows.to_row(record))

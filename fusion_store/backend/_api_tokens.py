@@ -31,7 +31,7 @@ class APITokenOperations(Operations):
         scopes: Sequence[str] = (),
         expires_at: datetime | None = None,
     ) -> IssuedToken:
-        limits.description(description)
+        text = limits.description(description)
         granted = limits.scopes(scopes, "scopes")
         expiry = limits.optional_micros(expires_at, "expires_at")
         standing = tenant_hash
@@ -48,7 +48,7 @@ class APITokenOperations(Operations):
             hash=hash,
             prefix=prefix,
             tenant_hash=standing or hash,
-            description=description,
+            description=text,
             scopes=granted,
             created_at=now,
             last_used=None,

@@ -25,15 +25,17 @@ _is_prefix: Final = re.compile(r"[0-9A-Za-z]{1,8}").fullmatch
 
 
 def check_record(record: object) -> Record:
-    """The record itself, when each field has its type and keeps the limits; else ``InvalidInput``."""
+    """The record without its claim, when each field has its type and keeps the limits; else ``InvalidInput``."""
     if not isinstance(record, Record):
         raise InvalidInput("records", "must be records as exported")
     try:
-        msgspec.convert(msgspec.structs.asdict(record) | {"record": _tag(record)}, type(record))
-    except msgspec.ValidationError as error:
-        raise InvalidInput("records", f"malformed {_tag(record)} record: {error}") from None
-    _check_fields(record)
-    return record
+        checked = msgspec.convert(msgspec.to_builtins(record, builtin_types=(bytes,)), Record)
+    except (msgspec.MsgspecError, TypeError, ValueError):
+        checked = None
+    if checked is None or checked != record:
+        raise InvalidInput("records", f"a malformed {type(record).__struct_config__.tag} record")
+    _check_fields(checked)
+    return checked.without_claim() if isinstance(checked, CounterRecord) else checked
 
 
 def same_content(standing: Record, record: Record) -> bool:
@@ -47,10 +49,6 @@ def _settled(record: Record) -> Record:
     if isinstance(record, CounterRecord):
         return record.without_claim()
     return record
-
-
-def _tag(record: Record) -> str:
-    return str(type(record).__struct_config__.tag)
 
 
 def _check_fields(record: Record) -> None:

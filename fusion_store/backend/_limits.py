@@ -56,7 +56,7 @@ def _string(value: object, field: str) -> str:
             value.encode()
         except UnicodeEncodeError:
             raise InvalidInput(field, "must not contain surrogates") from None
-    return value
+    return value if type(value) is str else str.__str__(value)
 
 
 def _sized_string(value: object, field: str, *, most: int, least: int = 1) -> str:
@@ -113,11 +113,10 @@ def scopes(value: object, field: str) -> tuple[str, ...]:
         _refuse(field, "must be a sequence of strings")
     if len(value) > MAX_SCOPES:
         _refuse(field, f"must have at most {MAX_SCOPES} entries, has {len(value)}")
-    for entry in value:
-        text = _sized_string(entry, field, most=MAX_SCOPE_CHARS)
-        if any(c.isspace() or unicodedata.category(c) == "Cc" for c in text):
-            _refuse(field, "must not contain white space or control characters")
-    return tuple(value)
+    texts = tuple(_sized_string(entry, field, most=MAX_SCOPE_CHARS) for entry in value)
+    if any(c.isspace() or unicodedata.category(c) == "Cc" for text in texts for c in text):
+        _refuse(field, "must not contain white space or control characters")
+    return texts
 
 
 def micros(value: object, field: str) -> int:
@@ -216,33 +215,39 @@ def token_prefix(value: object) -> str | None:
 
 
 def oauth_token(token: object) -> OAuthTokenData:
-    """Checks every field that a caller sets."""
+    """The fields that a caller sets, each checked; the store's own fields are left at their defaults."""
     if not isinstance(token, OAuthTokenData):
         _refuse("token", "must be an OAuthTokenData")
-    _secret(token.access_token, "access_token")
-    if token.refresh_token is not None:
-        _secret(token.refresh_token, "refresh_token")
-    _sized_string(token.token_type, "token_type", most=MAX_TOKEN_TYPE_CHARS)
     optional_micros(token.expires_at, "expires_at")
-    scopes(token.scope, "scope")
-    if not isinstance(token.metadata, Mapping):
-        _refuse("metadata", "must be a mapping of strings to strings")
-    for key, value in token.metadata.items():
-        _string(key, "metadata")
-        _string(value, "metadata")
-    if len(_json_encode(dict(token.metadata))) > MAX_METADATA_BYTES:
-        _refuse("metadata", f"must have at most {MAX_METADATA_BYTES} bytes as JSON")
-    return token
+    return OAuthTokenData(
+        access_token=_secret(token.access_token, "access_token"),
+        refresh_token=None if token.refresh_token is None else _secret(token.refresh_token, "refresh_token"),
+        token_type=_sized_string(token.token_type, "token_type", most=MAX_TOKEN_TYPE_CHARS),
+        expires_at=token.expires_at,
+        scope=scopes(token.scope, "scope"),
+        metadata=_metadata(token.metadata),
+    )
 
 
-def _secret(value: object, field: str) -> None:
-    if not 1 <= len(_string(value, field).encode()) <= MAX_TOKEN_BYTES:
+def _secret(value: object, field: str) -> str:
+    text = _string(value, field)
+    if not 1 <= len(text.encode()) <= MAX_TOKEN_BYTES:
         _refuse(field, f"must have 1 to {MAX_TOKEN_BYTES} bytes of UTF-8")
+    return text
+
+
+def _metadata(value: object) -> dict[str, str]:
+    if not isinstance(value, Mapping):
+        _refuse("metadata", "must be a mapping of strings to strings")
+    texts = {_string(key, "metadata"): _string(text, "metadata") for key, text in value.items()}
+    if len(_json_encode(texts)) > MAX_METADATA_BYTES:
+        _refuse("metadata", f"must have at most {MAX_METADATA_BYTES} bytes as JSON")
+    return texts
 
 
 def json_object(value: object, field: str, most: int) -> bytes:
     """A JSON object as JSON: at most ``most`` bytes and 16 deep, integers within 64 bits, no NaN."""
-    if not isinstance(value, dict):
+    if type(value) is not dict:
         _refuse(field, "must be a JSON object (a dict)")
     _check_json(value, field, depth=1)
     encoded = _json_encode(value)
@@ -252,21 +257,26 @@ def json_object(value: object, field: str, most: int) -> bytes:
 
 
 def _check_json(value: Any, field: str, depth: int) -> None:
-    if isinstance(value, dict | list):
+    kind = type(value)
+    if kind in (dict, list):
         if depth > MAX_JSON_DEPTH:
             _refuse(field, f"must be at most {MAX_JSON_DEPTH} deep")
-        if isinstance(value, dict):
+        if kind is dict:
             for key in value:
-                _string(key, field)
-        for entry in value.values() if isinstance(value, dict) else value:
+                _check_json_string(key, field)
+        for entry in value.values() if kind is dict else value:
             _check_json(entry, field, depth + 1)
-    elif isinstance(value, str):
-        _string(value, field)
-    elif isinstance(value, float):
+    elif kind is float:
         if not math.isfinite(value):
             _refuse(field, "must not contain NaN or infinity")
-    elif isinstance(value, int):
+    elif kind is int:
         if not -_MAX_INT - 1 <= value <= _MAX_INT:
             _refuse(field, "must not contain integers beyond 64 bits")
-    elif value is not None:
-        _refuse(field, "must contain JSON values only")
+    elif kind is not bool and value is not None:
+        _check_json_string(value, field)
+
+
+def _check_json_string(value: object, field: str) -> None:
+    if type(value) is not str:
+        _refuse(field, "must contain plain JSON values only")
+    _string(value, field)

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
+from msgspec.structs import replace
+
 from fusion_store._errors import InvalidInput
 from fusion_store._records import AuthCodeRecord, Kind, Place, SecretRecord
 from fusion_store._values import AuthCode, OAuthTokenData, RefreshClaim
@@ -34,9 +36,9 @@ class OAuthOperations(SecretOperations):
     ) -> OAuthTokenData:
         place = writable_place(tenant_hash, Kind.OAUTH, service)
         expected = limits.version(expected_version)
-        expires_at, payload = _oauth_payload(place, token)
+        checked, expires_at, payload = _pack(place, token)
         change = rules.store(place, payload, expires_at, self._now(), expected)
-        return _stored_oauth(token, self._put_secret(place, change))
+        return _stored(checked, self._put_secret(place, change))
 
     @operation
     def get_oauth_token(self, tenant_hash: str, service: str) -> OAuthTokenData | None:
@@ -70,8 +72,8 @@ class OAuthOperations(SecretOperations):
         if state is None:
             return None
         return RefreshClaim(
-            tenant_hash=tenant_hash,
-            service=service,
+            tenant_hash=place.tenant_hash,
+            service=place.service,
             owner=holder,
             token_version=state.counter.version,
             fence=state.counter.fence,
@@ -81,9 +83,9 @@ class OAuthOperations(SecretOperations):
     @operation
     def commit_refresh(self, claim: RefreshClaim, token: OAuthTokenData) -> OAuthTokenData:
         place, fence = _claimed_place(claim)
-        expires_at, payload = _oauth_payload(place, token)
+        checked, expires_at, payload = _pack(place, token)
         change = rules.commit(place, payload, expires_at, self._now(), fence)
-        return _stored_oauth(token, self._put_secret(place, change))
+        return _stored(checked, self._put_secret(place, change))
 
     @operation
     def release_refresh(self, claim: RefreshClaim) -> None:
@@ -137,20 +139,16 @@ def _default_owner() -> str:
     return owner[-limits.MAX_OWNER_CHARS :]
 
 
-def _oauth_payload(place: Place, token: OAuthTokenData) -> tuple[int | None, bytes]:
-    limits.oauth_token(token)
-    expires_at = limits.optional_micros(token.expires_at, "expires_at")
-    return expires_at, payloads.pack_oauth(place.binding(expires_at), token)
+def _pack(place: Place, token: OAuthTokenData) -> tuple[OAuthTokenData, int | None, bytes]:
+    checked = limits.oauth_token(token)
+    expires_at = limits.optional_micros(checked.expires_at, "expires_at")
+    return checked, expires_at, payloads.pack_oauth(place.binding(expires_at), checked)
 
 
-def _stored_oauth(token: OAuthTokenData, record: SecretRecord) -> OAuthTokenData:
-    return OAuthTokenData(
-        access_token=token.access_token,
-        refresh_token=token.refresh_token,
-        token_type=token.token_type,
+def _stored(checked: OAuthTokenData, record: SecretRecord) -> OAuthTokenData:
+    return replace(
+        checked,
         expires_at=limits.optional_moment(record.expires_at),
-        scope=tuple(token.scope),
-        metadata=dict(token.metadata),
         created_at=limits.moment(record.created_at),
         updated_at=limits.moment(record.updated_at),
         version=record.version,

@@ -36,13 +36,7 @@ _decode_object: Final = msgspec.json.Decoder(dict[str, Any]).decode
 
 def pack_oauth(binding: Binding, token: OAuthTokenData) -> bytes:
     """The payload of an OAuth token."""
-    body = _OAuthBody(
-        token.access_token,
-        token.refresh_token,
-        token.token_type,
-        tuple(token.scope),
-        dict(token.metadata),
-    )
+    body = _OAuthBody(token.access_token, token.refresh_token, token.token_type, token.scope, dict(token.metadata))
     return pack_json(binding, _encode(body))
 
 

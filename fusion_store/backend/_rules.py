@@ -38,14 +38,13 @@ def store(place: Place, payload: bytes, expires_at: int | None, now: int, expect
             standing = None
         if expected_version not in (None, standing.version if standing else 0):
             raise VersionConflict
-        known_version = max(state.counter.version, state.secret.version if state.secret else 0)
         secret = SecretRecord(
             place,
             payload,
             expires_at=expires_at,
             created_at=standing.created_at if standing else now,
             updated_at=now,
-            version=known_version + 1,
+            version=_known_version(state) + 1,
         )
         counter = replace(state.counter.without_claim(), version=secret.version)
         return SecretState(True, secret, counter)
@@ -93,6 +92,7 @@ def claim(owner: str, now: int, deadline: int) -> Change:
             state,
             counter=replace(
                 counter,
+                version=_known_version(state),
                 fence=fence,
                 claim_fence=fence,
                 claim_owner=owner,
@@ -101,6 +101,11 @@ def claim(owner: str, now: int, deadline: int) -> Change:
         )
 
     return change
+
+
+def _known_version(state: SecretState) -> int:
+    """How often the place was stored; a record imported without its counters knows it too."""
+    return max(state.counter.version, state.secret.version if state.secret else 0)
 
 
 def release(fence: int) -> Change:

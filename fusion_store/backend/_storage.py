@@ -170,8 +170,7 @@ class Storage(TokenRepository):
         """Add records as they are, all or none; answers how many were new.
 
         One that stands already with the same content (``same_content``) is passed over, with other content
-        it is ``AlreadyExists``; ``TenantNotFound`` when its tenant neither stands nor precedes it. Claims
-        aren't taken over.
+        it is ``AlreadyExists``; ``TenantNotFound`` when its tenant neither stands nor precedes it.
         """
 
     @abstractmethod
@@ -183,7 +182,8 @@ class Storage(TokenRepository):
         """Delete up to ``limit`` of each that expired by ``now``; answers the counts of ``purge_expired``.
 
         Of a claim only what keeps others out (``claim_owner``, ``claim_deadline``) is taken away. A token
-        goes only if its tenant has another one that is live, or later in the order of ``list_api_tokens``.
+        goes only if its tenant has another one that is live, or later in the order of ``list_api_tokens``;
+        then the change signal is raised.
         """
 
     @abstractmethod
