@@ -38,6 +38,8 @@ def run(arguments: Sequence[str]) -> int:
             list(arguments) or ["--help"], "fusion-store", standalone_mode=False, obj=session
         )
         session.output.flush()
+        if outcome == ExitCode.INTERRUPTED and sys.stderr.isatty():
+            sys.stderr.write("\n")
         return int(outcome or ExitCode.OK)
     except _UsageProblem as problem:
         if type(problem).__name__ == "NoArgsIsHelpError":
@@ -53,12 +55,12 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _build() -> typer.Typer:
-    rich_help = sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
     app = typer.Typer(
         help="Keep API tokens, and the OAuth tokens and credentials of the tenants behind them.",
         epilog=_exit_codes(),
         context_settings={"help_option_names": ["-h", "--help"]},
-        rich_markup_mode="rich" if rich_help else None,
+        # Plain help reflows and can be searched; Rich's keeps our line breaks and adds its own.
+        rich_markup_mode=None,
         pretty_exceptions_enable=False,
         pretty_exceptions_show_locals=False,
     )
@@ -123,6 +125,7 @@ def _explain(problem: Exception, arguments: Sequence[str]) -> CommandError:
     """A usage error in our form: what was typed may be a secret, so only short words of it are shown."""
     message: str = problem.format_message() if hasattr(problem, "format_message") else str(problem)
     message = re.sub(r"^(Got unexpected extra argument).*", r"\1; secrets go into stdin", message, flags=re.DOTALL)
+    message = message.replace("Value error, ", "")
     for word in sorted(arguments, key=len, reverse=True):
         if len(word) > _LONGEST_ECHO:
             message = message.replace(word, "…")

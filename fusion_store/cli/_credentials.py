@@ -100,7 +100,8 @@ def store(
     """
     session: Session = ctx.obj
     expires_at = expiry("--expires-in", expires_in)
-    data = object_or_secret(read_secret("Secret, or JSON object", from_file))
+    prompt = "Secret, or JSON object" if type in _BARE else "JSON object"
+    data = object_or_secret(read_secret(prompt, from_file))
     if isinstance(data, str):
         if type not in _BARE:
             raise InvalidInput("input", f"must be a JSON object for {type}")

@@ -97,7 +97,10 @@ _ANSWERS: Final[Sequence[tuple[type[Exception], ExitCode, str]]] = (
     (errors.SchemaTooNew, ExitCode.SCHEMA, "install the newer release of fusion-store that wrote it"),
     (errors.CorruptStore, ExitCode.CORRUPT, "restore a backup"),
     (errors.CorruptRecord, ExitCode.CORRUPT, "'fusion-store check' lists all that is corrupt"),
-    (errors.StoreError, ExitCode.STORE, "try again; 'fusion-store health' says whether the store works"),
+    (errors.StorageIO, ExitCode.STORE, "check the store's path, its disk and its permissions"),
+    (errors.Busy, ExitCode.STORE, "try again in a moment; nothing was changed"),
+    (errors.Unavailable, ExitCode.STORE, "check that the database runs and can be reached, then try again"),
+    (errors.StoreError, ExitCode.STORE, "'fusion-store --debug' with the same command says more"),
     (errors.EncryptionError, ExitCode.ENCRYPTION, "check FUSION_STORE_KEYS or FUSION_STORE_KEY_FILE"),
 )
 

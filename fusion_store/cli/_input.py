@@ -41,7 +41,7 @@ FromFile = Annotated[
     str | None,
     typer.Option("--from-file", metavar="PATH", help="Read the secret from this file; - is stdin."),
 ]
-Reveal = Annotated[bool, typer.Option("--reveal", help="Show secrets instead of [redacted].".replace("[", r"\["))]
+Reveal = Annotated[bool, typer.Option("--reveal", help="Show the secrets.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask; needed where there is no terminal.")]
 
 _DURATION: Final = re.compile(r"(?:(\d+)w)?(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?", re.ASCII)

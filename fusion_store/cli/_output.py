@@ -36,6 +36,13 @@ def iso(moment: datetime | None) -> str | None:
     return None if moment is None else moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
+def shown_time(moment: datetime | None, separator: str = "T") -> str:
+    """A time in UTC to the second, for people."""
+    if moment is None:
+        return "never"
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(separator, "seconds") + "Z"
+
+
 class OutputLost(Exception):
     """Nobody takes what is printed; ``closed_pipe`` when whoever read it has stopped."""
 
@@ -156,7 +163,7 @@ class Output:
         from rich.table import Table
         from rich.text import Text
 
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+        table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
         for column in columns:
             table.add_column(Text(column), overflow="fold", no_wrap=column in _UNBROKEN)
         now = datetime.now(UTC)
@@ -169,11 +176,8 @@ class Output:
         Console().print(table)
 
     def _text(self, value: Cell) -> str:
-        if value is None:
-            return "never"
-        if isinstance(value, datetime):
-            separator = " " if self.terminal else "T"
-            return value.astimezone(UTC).replace(tzinfo=None).isoformat(separator, "seconds") + "Z"
+        if value is None or isinstance(value, datetime):
+            return shown_time(value, " " if self.terminal else "T")
         return inert(str(value))
 
     def _write(self, text: str, end: str = "\n") -> None:

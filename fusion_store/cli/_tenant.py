@@ -64,15 +64,17 @@ def delete(ctx: typer.Context, id: TenantID, yes: Yes = False) -> None:
     with session.open() as repository:
         tenant = _tenant(repository, id)
         tokens = repository.list_api_tokens(tenant_hash=tenant.tenant_hash, limit=_TOKENS_SHOWN)
-        lines = [f"API token {t.token_id}, prefix {t.prefix}, {t.description or 'no description'}" for t in tokens]
+        lines = [
+            f"This deletes {holdings(tenant)}:",
+            *(f"  API token {t.token_id}, prefix {t.prefix}, {t.description or 'no description'}" for t in tokens),
+        ]
         if tenant.api_tokens > len(tokens):
-            lines.append(f"and {tenant.api_tokens - len(tokens)} more API tokens")
-        lines.append(f"All of it goes with {holdings(tenant)}.")
+            lines.append(f"  and {tenant.api_tokens - len(tokens)} more API tokens")
         confirm(session.output, lines, yes=yes)
         if not repository.delete_tenant(tenant.tenant_hash):
             raise TenantNotFound
         document = {"deleted": True, **_document(tenant)}
-        session.output.result(document, f"Deleted {holdings(tenant)}; its API tokens were {tenant.api_tokens}.")
+        session.output.result(document, f"Deleted {holdings(tenant)}.")
 
 
 def _tenant(repository: TokenRepository, identifier: str) -> TenantInfo:

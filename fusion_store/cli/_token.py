@@ -20,7 +20,7 @@ from fusion_store.cli._input import (
     resolve_tenant,
     resolve_token,
 )
-from fusion_store.cli._output import Cell, OutputLost, iso
+from fusion_store.cli._output import Cell, OutputLost, iso, shown_time
 from fusion_store.cli._session import Session
 
 app: Final = typer.Typer(help="Issue, list, check, rotate and delete API tokens.", no_args_is_help=True)
@@ -132,7 +132,7 @@ def rotate(
         issued = repository.rotate_api_token(old.hash, grace=overlap)
         _hand_over(session, issued)
         standing = repository.get_api_token(old.hash)
-        fate = "is dead now" if standing is None else f"stays live until {iso(standing.expires_at)}"
+        fate = "is dead now" if standing is None else f"stays live until {shown_time(standing.expires_at)}"
         session.output.note(f"The old token {old.token_id} {fate}.")
 
 
@@ -149,7 +149,9 @@ def delete(ctx: typer.Context, id: TokenID, yes: Yes = False) -> None:
         token = resolve_token(repository, id)
         tenant = repository.get_tenant(token.tenant_hash)
         last = tenant is not None and tenant.api_tokens == 1
-        lines = [f"API token {token.token_id}, prefix {token.prefix}, {token.description or 'no description'}"]
+        lines = [
+            f"This deletes API token {token.token_id}, prefix {token.prefix}, {token.description or 'no description'}"
+        ]
         if tenant and last:
             lines.append(f"It is the tenant's last token: with it goes {holdings(tenant)}.")
         confirm(session.output, lines, yes=yes)
@@ -180,11 +182,13 @@ def token_document(token: APITokenMetadata) -> dict[str, Any]:
 
 
 def holdings(tenant: TenantInfo) -> str:
-    """A tenant and how much of other services' secrets it holds, in words."""
-    return (
-        f"tenant {tenant.tenant_id} with {_count(tenant.oauth_tokens, 'OAuth token')}"
-        f" and {_count(tenant.credentials, 'credential')}"
-    )
+    """A tenant and how much it holds, in words."""
+    counts = [
+        _count(tenant.api_tokens, "API token"),
+        _count(tenant.oauth_tokens, "OAuth token"),
+        _count(tenant.credentials, "credential"),
+    ]
+    return f"tenant {tenant.tenant_id} with {counts[0]}, {counts[1]} and {counts[2]}"
 
 
 def _count(number: int, what: str) -> str:

@@ -11,8 +11,8 @@ from tests.cli.conftest import CLI, Outcome
 Program = Callable[..., Outcome]
 
 
-def test_from_the_first_token_to_nothing_left(program: Program, tmp_path: Path) -> None:
-    assert program("token", "list").out == "No API tokens found.\n"
+def test_from_the_first_token_to_nothing_left(program: Program, cli: CLI, tmp_path: Path) -> None:
+    assert cli("token", "list").out == "No API tokens found.\n"
 
     added = program("token", "add", "my laptop", "--scope", "read", "--expires-in", "90d")
     token = added.out.strip()
@@ -20,11 +20,11 @@ def test_from_the_first_token_to_nothing_left(program: Program, tmp_path: Path) 
     assert "can't be shown again" in added.err
     assert token not in added.err
 
-    hash = json.loads(program("--json", "token", "list").out)[0]["hash"]
+    hash = cli.json("token", "list")[0]["hash"]
     answer = {"access_token": "gho_secret", "refresh_token": "ghr_secret", "expires_in": 3600, "scope": "repo user"}
     assert program("oauth", "store", "github", "--tenant", hash[:10], stdin=json.dumps(answer)).code == 0
     assert program("credentials", "store", "openai", "--tenant", hash, "--type", "api_key", stdin="sk-1\n").code == 0
-    assert "gho_secret" in program("oauth", "show", "github", "--tenant", token[:8], "--reveal").out
+    assert "gho_secret" in cli("oauth", "show", "github", "--tenant", token[:8], "--reveal").out
 
     validated = program("token", "validate", stdin=f"{token}\n")
     assert validated.code == 0
@@ -32,18 +32,18 @@ def test_from_the_first_token_to_nothing_left(program: Program, tmp_path: Path) 
 
     rotated = program("token", "rotate", hash[:8])
     assert (rotated.code, "dead now" in rotated.err) == (0, True)
-    assert program("token", "validate", stdin=token) == (1, "not valid\n", "")
+    assert cli("token", "validate", stdin=token) == (1, "not valid\n", "")
     replacement = rotated.out.strip()
-    assert program("token", "validate", stdin=replacement).code == 0
+    assert cli("token", "validate", stdin=replacement).code == 0
 
     refused = program("token", "delete", replacement[:8])
     assert (refused.code, refused.out) == (2, "")
-    assert f"tenant {hash[:16]} with 1 OAuth token and 1 credential" in refused.err
-    assert program("token", "validate", stdin=replacement).code == 0
+    assert f"tenant {hash[:16]} with 1 API token, 1 OAuth token and 1 credential" in refused.err
+    assert cli("token", "validate", stdin=replacement).code == 0
 
     assert program("token", "delete", replacement[:8], "--yes").code == 0
     assert program("token", "validate", stdin=replacement).code == 1
-    assert program("oauth", "list", "--tenant", hash).code == 3
+    assert cli("oauth", "list", "--tenant", hash).code == 3
     assert _rows_that_name(hash, tmp_path / "vault" / "vault.db") == 0
 
 

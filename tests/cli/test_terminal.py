@@ -54,16 +54,16 @@ def test_nothing_or_a_cut_line_is_not_stored(terminal: Start, cli: CLI, typed: s
 
 
 @pytest.mark.parametrize(
-    ("answer", "code"), [("y\n", 0), ("YES\n", 0), ("n\n", 1), ("\n", 1), ("\x04", 1), ("what\n", 1)]
+    ("kind", "answer", "code"),
+    [("token", "y\n", 0), ("tenant", "YES\n", 0), ("token", "\n", 1), ("tenant", "\x04", 1), ("token", "what\n", 1)],
 )
-@pytest.mark.parametrize("kind", ["token", "tenant"])
 def test_deleting_shows_what_goes_and_asks(terminal: Start, cli: CLI, kind: str, answer: str, code: int) -> None:
     tenant = cli.json("token", "add", "my laptop")["tenant_id"]
     cli("oauth", "store", "github", "--tenant", tenant, stdin="gho_1")
     screen = terminal(kind, "delete", tenant)
     screen.expect("[y/N] ")
     assert "my laptop" in screen.screen
-    assert f"tenant {tenant} with 1 OAuth token and 0 credentials" in screen.screen
+    assert f"tenant {tenant} with 1 API token, 1 OAuth token and 0 credentials" in screen.screen
     assert len(cli.json("token", "list")) == 1
     screen.send(answer)
     assert screen.finish() == code
@@ -125,6 +125,7 @@ def test_help_renders_on_a_terminal(terminal: Start) -> None:
     screen = terminal("--help", NO_COLOR="1", columns=100)
     assert screen.finish() == 0
     assert "\b" not in screen.screen
+    assert "─" not in screen.screen
     assert "  7  the store or a record in it is corrupt" in screen.screen
 
 
