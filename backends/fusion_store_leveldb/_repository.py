@@ -266,7 +266,7 @@ class LevelDBTokenRepository(RecordRepository):
                     raise TenantNotFound
                 standing = new.get(identity) or rows.read_standing(session, record)
                 if standing is None:
-                    new[identity] = record.without_claim() if isinstance(record, CounterRecord) else record
+                    new[identity] = record
                 elif not same_content(standing, record):
                     raise AlreadyExists("a record of that place stands already, with other content")
             changes = Changes()

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any, Final
 
-from fusion_store import SYSTEM_TENANT, CorruptRecord, CredentialType, StoreStats
+from fusion_store import SYSTEM_TENANT, CorruptRecord, CorruptStore, CredentialType, StoreStats
 from fusion_store.backend import (
     APITokenRecord,
     AuthCodeRecord,
@@ -91,29 +91,32 @@ def find_damage(view: View) -> Iterator[CorruptPlace]:
                 yield CorruptPlace("index", "", "", _UNREADABLE_BLOCK)
             elif not _fits(view, entry, key):
                 yield CorruptPlace(kind, keys.tenant_of(key), "", "an index entry without its record")
+    begins_with: bytes | None = None
     for key, value in view.survey(keys.TENANTS):
+        begins_with = begins_with or key
         if value is not None:
             yield from _missing_entries(view, key, value)
-    if view.get(keys.tenant(SYSTEM_TENANT)) is None:
+    if begins_with != keys.tenant(SYSTEM_TENANT):
         yield CorruptPlace("tenant", SYSTEM_TENANT, "", "the system tenant is lost")
 
 
 def _fits(view: View, entry: bytes, key: bytes) -> bool:
     """Whether an index entry names a record that stands, and is one of that record's."""
-    value = view.get(key)
     try:
+        value = view.get(key)
         return value is not None and entry in _entries(key, value)
-    except CorruptRecord:
-        # Reported as a record.
+    except (CorruptRecord, CorruptStore):
+        # Reported where the record lies.
         return True
 
 
 def _missing_entries(view: View, key: bytes, value: bytes) -> Iterator[CorruptPlace]:
     try:
-        entries = _entries(key, value)
-    except CorruptRecord:
+        is_missing = any(view.get(entry) != key for entry in _entries(key, value))
+    except (CorruptRecord, CorruptStore):
+        # Reported where the record, or the entry, lies.
         return
-    if any(view.get(entry) != key for entry in entries):
+    if is_missing:
         location = keys.read(key)
         yield CorruptPlace(
             location.record_kind, location.tenant_hash, location.service, "a record without its index entry"
