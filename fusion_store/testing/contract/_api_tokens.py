@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from hashlib import sha256
 from typing import Any
 
@@ -11,21 +12,20 @@ from hypothesis import strategies as st
 
 from fusion_store import (
     AmbiguousIdentifier,
-    InvalidInput,
-    TenantNotFound,
     TokenNotFound,
     TokenRepository,
 )
 from fusion_store.backend import Record, TenantRecord
 from fusion_store.testing import ManualClock
 from fusion_store.testing.contract._making import (
+    CANARY,
     UNKNOWN,
     crafted_hash,
     crafted_tenant,
     crafted_token,
-    exported,
     few_examples,
     micros,
+    refused_field,
 )
 
 SECOND = timedelta(seconds=1)
@@ -66,16 +66,6 @@ def test_a_further_token_joins_the_standing_tenant(repository: TokenRepository, 
     assert second.hash != first.hash
     assert repository.list_api_tokens(tenant_hash=first.hash) == [first.metadata, second.metadata]
     assert [tenant.tenant_hash for tenant in repository.list_tenants()] == [first.hash]
-
-
-@pytest.mark.parametrize("tenant_hash", [UNKNOWN, "", "no hash", UNKNOWN.upper(), UNKNOWN[:16]])
-def test_a_token_for_an_unknown_tenant_is_refused(repository: TokenRepository, tenant_hash: str) -> None:
-    before = exported(repository)
-
-    with pytest.raises(TenantNotFound):
-        repository.add_api_token(tenant_hash=tenant_hash)
-
-    assert exported(repository) == before
 
 
 def test_a_live_token_validates(repository: TokenRepository) -> None:
@@ -125,21 +115,21 @@ def test_validating_never_raises_whatever_it_is_given(repository: TokenRepositor
     assert repository.validate_api_token(odd) is None
 
 
-@pytest.mark.parametrize("odd", ["\0", "\ud800", "x" * 10_000_000, "é" * 64, "' OR 1=1 --", "%", "*"])
-def test_validating_odd_text_answers_none(repository: TokenRepository, odd: str) -> None:
+def test_validating_odd_text_answers_none(repository: TokenRepository) -> None:
     repository.add_api_token()
 
-    assert repository.validate_api_token(odd) is None
+    for odd in ("\0", "\ud800", "x" * 10_000_000, "é" * 64, "' OR 1=1 --", "%", "*"):
+        assert repository.validate_api_token(odd) is None, ascii(odd[:20])
 
 
-@pytest.mark.parametrize("hash", [UNKNOWN, "", "x", UNKNOWN.upper(), "é" * 64, UNKNOWN + "0", "%" * 64])
-def test_an_unknown_token_is_absent(repository: TokenRepository, hash: str) -> None:
+def test_an_unknown_token_is_absent(repository: TokenRepository) -> None:
     repository.add_api_token()
 
-    assert repository.get_api_token(hash) is None
-    assert repository.delete_api_token(hash) is False
-    with pytest.raises(TokenNotFound):
-        repository.rotate_api_token(hash)
+    for hash in (UNKNOWN, "", "x", UNKNOWN.upper(), "é" * 64, UNKNOWN + "0", "%" * 64):
+        assert repository.get_api_token(hash) is None
+        assert repository.delete_api_token(hash) is False
+        with pytest.raises(TokenNotFound):
+            repository.rotate_api_token(hash)
 
 
 def test_tokens_are_listed_by_creation_then_hash(repository: TokenRepository, clock: ManualClock) -> None:
@@ -376,15 +366,13 @@ def test_a_token_survives_the_deletion_of_another_with_the_same_prefix(repositor
     assert repository.get_api_token(crafted_hash(gone)) is None
 
 
-@pytest.mark.parametrize("identifier", ["", "a", "abc", "\ud800aaaa", "abcd\0", None, 5, b"abcd"])
-def test_an_identifier_needs_four_characters_of_clean_text(repository: TokenRepository, identifier: Any) -> None:
-    with pytest.raises(InvalidInput) as caught:
-        repository.find_api_tokens(identifier)
-    assert caught.value.field == "prefix"
-    for resolve in (repository.resolve_api_token, repository.resolve_tenant):
-        with pytest.raises(InvalidInput) as caught:
-            resolve(identifier)
-        assert caught.value.field == "identifier"
+def test_an_identifier_needs_four_characters_of_clean_text(repository: TokenRepository) -> None:
+    odd: list[Any] = ["", "a", "abc", CANARY + "\ud800", "abcd\0", None, 5, b"abcd"]
+
+    for identifier in odd:
+        assert refused_field(partial(repository.find_api_tokens, identifier)) == "prefix", identifier
+        assert refused_field(partial(repository.resolve_api_token, identifier)) == "identifier", identifier
+        assert refused_field(partial(repository.resolve_tenant, identifier)) == "identifier", identifier
 
 
 def test_a_deleted_token_is_gone_and_the_others_stay(repository: TokenRepository) -> None:

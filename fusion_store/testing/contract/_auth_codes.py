@@ -8,12 +8,10 @@ from hashlib import sha256
 from types import MappingProxyType
 from typing import Any
 
-import pytest
-
-from fusion_store import AuthCode, InvalidInput, TokenRepository
+from fusion_store import AuthCode, TokenRepository
 from fusion_store.backend import AuthCodeRecord
 from fusion_store.testing import ManualClock
-from fusion_store.testing.contract._making import at_once, exported, new_tenant
+from fusion_store.testing.contract._making import at_once, exported, new_tenant, refused_field
 
 MINUTE = timedelta(minutes=1)
 MICROSECOND = timedelta(microseconds=1)
@@ -76,11 +74,12 @@ def test_a_code_once_refused_as_expired_does_not_come_back(repository: TokenRepo
     assert repository.redeem_auth_code(code) is None
 
 
-@pytest.mark.parametrize("odd", ["", "x", "x" * 43, "\0", "\ud800", "é", "x" * 10_000_000, None, 5, b"x", ["x"]])
-def test_what_is_no_code_answers_none(repository: TokenRepository, odd: Any) -> None:
+def test_what_is_no_code_answers_none(repository: TokenRepository) -> None:
     repository.create_auth_code(new_tenant(repository), "github", ttl=MINUTE)
+    odd: list[Any] = ["", "x", "x" * 43, "\0", "\ud800", "é", "x" * 10_000_000, None, 5, b"x", ["x"]]
 
-    assert repository.redeem_auth_code(odd) is None
+    for code in odd:
+        assert repository.redeem_auth_code(code) is None
 
 
 def test_neither_a_codes_hash_nor_another_spelling_redeems_it(repository: TokenRepository) -> None:
@@ -120,15 +119,14 @@ def test_a_redeemed_code_stays_redeemed_after_reopening(
     assert reopen().redeem_auth_code(code) is None
 
 
-@pytest.mark.parametrize("ttl", [timedelta(0), -MICROSECOND, timedelta.max, 60, None])
-def test_a_code_lives_for_a_positive_duration(repository: TokenRepository, ttl: Any) -> None:
+def test_a_code_lives_for_a_positive_duration(repository: TokenRepository) -> None:
     tenant = new_tenant(repository)
     before = exported(repository)
+    odd: list[Any] = [timedelta(0), -MICROSECOND, timedelta.max, 60, None]
 
-    with pytest.raises(InvalidInput) as caught:
-        repository.create_auth_code(tenant, "github", ttl=ttl)
+    for ttl in odd:
+        assert refused_field(partial(repository.create_auth_code, tenant, "github", ttl=ttl)) == "ttl", ttl
 
-    assert caught.value.field == "ttl"
     assert exported(repository) == before
 
 

@@ -17,7 +17,7 @@ from fusion_store import (
     VersionConflict,
 )
 from fusion_store.testing import ManualClock
-from fusion_store.testing.contract._making import at_once, exported, new_tenant, oauth, outcomes
+from fusion_store.testing.contract._making import at_once, exported, new_tenant, oauth, outcomes, refused_field
 
 MINUTE = timedelta(minutes=1)
 MICROSECOND = timedelta(microseconds=1)
@@ -289,33 +289,28 @@ def test_a_refused_token_leaves_the_claim_as_it_was(repository: TokenRepository)
     assert repository.commit_refresh(claim, oauth()).version == 1
 
 
-@pytest.mark.parametrize("ttl", [timedelta(0), -MICROSECOND, timedelta.max, 60, None])
-def test_a_claim_lasts_for_a_positive_duration(repository: TokenRepository, ttl: Any) -> None:
+def test_a_claim_lasts_for_a_positive_duration(repository: TokenRepository) -> None:
     tenant = new_tenant(repository)
+    odd: list[Any] = [timedelta(0), -MICROSECOND, timedelta.max, 60, None]
 
-    with pytest.raises(InvalidInput) as caught:
-        repository.claim_refresh(tenant, "github", ttl=ttl)
+    for ttl in odd:
+        assert refused_field(partial(repository.claim_refresh, tenant, "github", ttl=ttl)) == "ttl", ttl
 
-    assert caught.value.field == "ttl"
     assert claimed(repository, tenant).fence == 1
 
 
-@pytest.mark.parametrize("claim", [None, "claim", ("a" * 64, "github")])
-def test_only_a_claim_is_committed_or_released(repository: TokenRepository, claim: Any) -> None:
-    for operation in (partial(repository.commit_refresh, claim, oauth()), partial(repository.release_refresh, claim)):
-        with pytest.raises(InvalidInput) as caught:
-            operation()
-        assert caught.value.field == "claim"
+def test_only_a_claim_is_committed_or_released(repository: TokenRepository) -> None:
+    claim = claimed(repository, new_tenant(repository))
+    odd: list[Any] = [None, "claim", ("a" * 64, "github")]
+    fences: list[Any] = [0, -1, True, 1.0, None, "1"]
+    forged = [("claim", value) for value in odd]
+    forged += [("claim.fence", replace(claim, fence=fence)) for fence in fences]
 
+    for field, value in forged:
+        assert refused_field(partial(repository.commit_refresh, value, oauth())) == field, value
+        assert refused_field(partial(repository.release_refresh, value)) == field, value
 
-@pytest.mark.parametrize("fence", [0, -1, True, 1.0, None, "1"])
-def test_a_claims_fence_is_a_whole_number_from_one(repository: TokenRepository, fence: Any) -> None:
-    forged = replace(claimed(repository, new_tenant(repository)), fence=fence)
-
-    for operation in (partial(repository.commit_refresh, forged, oauth()), partial(repository.release_refresh, forged)):
-        with pytest.raises(InvalidInput) as caught:
-            operation()
-        assert caught.value.field == "claim.fence"
+    assert repository.commit_refresh(claim, oauth()).version == 1
 
 
 def test_of_sixteen_threads_exactly_one_gets_the_claim(handles: list[TokenRepository], clock: ManualClock) -> None:

@@ -120,7 +120,7 @@ def test_nothing_is_written_under_a_tenant_while_it_is_deleted(handles: list[Tok
     repository.store_oauth_token(standing, "github", oauth())
     before = exported(repository)
 
-    for _ in range(8):
+    for _ in range(6):
         tenant = new_tenant(repository)
         codes: list[str] = []
 

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fusion_store import CredentialType, InvalidInput, ServiceCredentials, TokenRepository, VersionConflict
+from fusion_store import CredentialType, ServiceCredentials, TokenRepository, VersionConflict
 from fusion_store.backend import Kind, SecretRecord
 from fusion_store.testing import ManualClock
-from fusion_store.testing.contract._making import api_key, exported, few_examples, new_tenant, oauth
+from fusion_store.testing.contract._making import api_key, exported, few_examples, new_tenant, oauth, refused_field
 
 HOUR = timedelta(hours=1)
 KEY = CredentialType.API_KEY
@@ -277,23 +277,18 @@ def test_credentials_outlive_reopening(repository: TokenRepository, reopen: Call
     assert reopen().list_credentials(tenant) == {("github", KEY): stored}
 
 
-@pytest.mark.parametrize("type", ["API_KEY", "password", "", None, 5, "api_key\0", b"api_key"])
-def test_an_unknown_credential_type_is_refused(repository: TokenRepository, type: Any) -> None:
+def test_an_unknown_credential_type_is_refused(repository: TokenRepository) -> None:
     tenant = new_tenant(repository)
     before = exported(repository)
+    odd: list[Any] = ["API_KEY", "password", "", 5, "api_key\0", "api_key ", b"api_key", ["api_key"], None]
 
-    with pytest.raises(InvalidInput) as caught:
-        repository.store_credentials(tenant, "github", ServiceCredentials(type, {}))
-    assert caught.value.field == "type"
-    operations: list[Callable[[], Any]] = [
-        partial(repository.get_credentials, tenant, "github", type),
-        partial(repository.delete_credentials, tenant, "github", type),
-    ]
-    if type is not None:
-        operations.append(partial(repository.list_credentials, tenant, credential_type=type))
-    for operation in operations:
-        with pytest.raises(InvalidInput) as caught:
-            operation()
-        assert caught.value.field == "credential_type"
+    for type in odd:
+        store = partial(repository.store_credentials, tenant, "github", ServiceCredentials(type, {}))
+        assert refused_field(store) == "type", type
+        assert refused_field(partial(repository.get_credentials, tenant, "github", type)) == "credential_type", type
+        assert refused_field(partial(repository.delete_credentials, tenant, "github", type)) == "credential_type", type
+        if type is not None:
+            listing = partial(repository.list_credentials, tenant, credential_type=type)
+            assert refused_field(listing) == "credential_type", type
 
     assert exported(repository) == before

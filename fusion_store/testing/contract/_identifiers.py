@@ -6,12 +6,11 @@ from datetime import timedelta
 from functools import partial
 from typing import Any, Final
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fusion_store import CredentialType, InvalidInput, TokenRepository
-from fusion_store.testing.contract._making import api_key, exported, few_examples, new_tenant, oauth
+from fusion_store import CredentialType, TokenRepository
+from fusion_store.testing.contract._making import api_key, exported, few_examples, new_tenant, oauth, refused_field
 
 MINUTE = timedelta(minutes=1)
 
@@ -192,27 +191,24 @@ def test_claims_and_codes_keep_hostile_names_apart(repository: TokenRepository) 
         assert redeemed.service == name
 
 
-@pytest.mark.parametrize("service", REFUSED, ids=ascii)
-def test_a_service_name_that_could_be_confused_is_refused(repository: TokenRepository, service: Any) -> None:
+def test_a_service_name_that_could_be_confused_is_refused(repository: TokenRepository) -> None:
     tenant = new_tenant(repository)
     repository.store_oauth_token(tenant, "github", oauth())
     before = exported(repository)
     kind = CredentialType.API_KEY
 
-    operations: list[Callable[[], object]] = [
-        partial(repository.store_oauth_token, tenant, service, oauth()),
-        partial(repository.get_oauth_token, tenant, service),
-        partial(repository.delete_oauth_token, tenant, service),
-        partial(repository.claim_refresh, tenant, service, ttl=MINUTE),
-        partial(repository.create_auth_code, tenant, service, ttl=MINUTE),
-        partial(repository.store_credentials, tenant, service, api_key()),
-        partial(repository.get_credentials, tenant, service, kind),
-        partial(repository.delete_credentials, tenant, service, kind),
-    ]
-    for operation in operations:
-        with pytest.raises(InvalidInput) as caught:
-            operation()
-        assert caught.value.field == "service"
+    for service in REFUSED:
+        operations: list[Callable[[], object]] = [
+            partial(repository.store_oauth_token, tenant, service, oauth()),
+            partial(repository.get_oauth_token, tenant, service),
+            partial(repository.delete_oauth_token, tenant, service),
+            partial(repository.claim_refresh, tenant, service, ttl=MINUTE),
+            partial(repository.create_auth_code, tenant, service, ttl=MINUTE),
+            partial(repository.store_credentials, tenant, service, api_key()),
+            partial(repository.get_credentials, tenant, service, kind),
+            partial(repository.delete_credentials, tenant, service, kind),
+        ]
+        assert [refused_field(operation) for operation in operations] == ["service"] * 8, ascii(service)
 
     assert exported(repository) == before
 

@@ -2,12 +2,13 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from typing import Any
 
 import pytest
 
-from fusion_store import InvalidInput, IssuedToken, TokenNotFound, TokenRepository
+from fusion_store import IssuedToken, TokenNotFound, TokenRepository
 from fusion_store.testing import ManualClock
-from fusion_store.testing.contract._making import UNKNOWN, at_once, exported, oauth, outcomes
+from fusion_store.testing.contract._making import UNKNOWN, at_once, exported, oauth, outcomes, refused_field
 
 HOUR = timedelta(hours=1)
 MICROSECOND = timedelta(microseconds=1)
@@ -126,15 +127,14 @@ def test_a_token_in_its_grace_can_be_rotated_again(repository: TokenRepository, 
     assert kept.expires_at == clock.now + HOUR
 
 
-@pytest.mark.parametrize("grace", [-MICROSECOND, timedelta.max, 3600, None, "1h"])
-def test_a_grace_is_a_duration_from_zero(repository: TokenRepository, grace: timedelta) -> None:
+def test_a_grace_is_a_duration_from_zero(repository: TokenRepository) -> None:
     issued = repository.add_api_token()
     before = exported(repository)
+    odd: list[Any] = [-MICROSECOND, timedelta.max, 3600, None, "1h"]
 
-    with pytest.raises(InvalidInput) as caught:
-        repository.rotate_api_token(issued.hash, grace=grace)
+    for grace in odd:
+        assert refused_field(partial(repository.rotate_api_token, issued.hash, grace=grace)) == "grace", grace
 
-    assert caught.value.field == "grace"
     assert exported(repository) == before
 
 
