@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 
 import pytest
 from msgspec.structs import replace
 
-from fusion_store import SYSTEM_TENANT, AlreadyExists, TenantNotFound
+from fusion_store import SYSTEM_TENANT, AlreadyExists, CorruptRecord, CredentialType, TenantNotFound
 from fusion_store.backend import (
     APITokenRecord,
     AuthCodeRecord,
@@ -20,6 +22,7 @@ from fusion_store.backend import (
 from fusion_store.testing import ContractStore, ManualClock
 from fusion_store.testing.contract._making import (
     UNKNOWN,
+    api_key,
     at_once,
     crafted_hash,
     crafted_tenant,
@@ -209,6 +212,42 @@ def test_a_payload_is_replaced_with_all_else_untouched(storage: RecordRepository
     ]
 
     assert in_order(storage.scan_records(None, 100).records) == expected
+
+
+def test_a_payload_that_does_not_read_is_named_and_never_passed_off_as_data(storage: RecordRepository) -> None:
+    tenant = new_tenant(storage)
+    storage.store_oauth_token(tenant, "github", oauth())
+    storage.store_oauth_token(tenant, "sound", oauth())
+    storage.store_credentials(tenant, "slack", api_key())
+    code = storage.create_auth_code(tenant, "login", ttl=HOUR)
+    damaged = ("github", "slack", "login")
+    for record in exported(storage):
+        if isinstance(record, SecretRecord | AuthCodeRecord) and record.place.service in damaged:
+            assert storage.replace_payload(record, record.payload[:-1] + b"?") is True
+
+    reads: list[tuple[str, str, Callable[[], object]]] = [
+        ("oauth", "github", partial(storage.get_oauth_token, tenant, "github")),
+        ("oauth", "github", partial(storage.list_oauth_tokens, tenant)),
+        ("credential", "slack", partial(storage.get_credentials, tenant, "slack", CredentialType.API_KEY)),
+        ("credential", "slack", partial(storage.list_credentials, tenant)),
+        ("auth_code", "login", partial(storage.redeem_auth_code, code)),
+    ]
+    report = storage.check()
+    with pytest.raises(CorruptRecord):
+        exported(storage)
+    for kind, service, read in reads:
+        with pytest.raises(CorruptRecord) as caught:
+            read()
+        assert (caught.value.kind, caught.value.tenant_hash, caught.value.service) == (kind, tenant, service)
+
+    assert not report.ok
+    places = {(place.kind, place.tenant_hash, place.service) for place in report.corrupt}
+    assert places == {(kind, tenant, service) for kind, service, _ in reads}
+    assert len(report.corrupt) == 3
+    assert storage.get_oauth_token(tenant, "sound") is not None
+    assert storage.delete_oauth_token(tenant, "github") is True
+    assert storage.delete_tenant(tenant) is True
+    assert storage.check().ok
 
 
 def test_a_payload_of_what_is_gone_is_not_replaced(storage: RecordRepository) -> None:

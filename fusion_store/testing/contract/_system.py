@@ -3,12 +3,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
+from threading import Event
 
 import pytest
 
-from fusion_store import AlreadyExists, ConfigError, CredentialType, TokenRepository, get_repository
+from fusion_store import AlreadyExists, ConfigError, CredentialType, FusionStoreError, TokenRepository, get_repository
 from fusion_store.testing import ContractStore, ManualClock
-from fusion_store.testing.contract._making import api_key, exported, new_tenant, oauth
+from fusion_store.testing.contract._making import api_key, exported, new_tenant, oauth, outcomes
 
 HOUR = timedelta(hours=1)
 
@@ -211,3 +212,47 @@ def test_a_backup_never_touches_what_stands_at_its_path(
     assert file.read_text() == "mine"
     assert [entry.name for entry in folder.iterdir()] == ["inner"]
     assert (folder / "inner").read_text() == "mine too"
+
+
+def test_a_backup_taken_while_others_write_is_sound(
+    repository: TokenRepository, contract_store: ContractStore, clock: ManualClock, tmp_path: Path
+) -> None:
+    path = tmp_path / "the backup"
+    tenant = new_tenant(repository)
+    done = Event()
+
+    def write() -> None:
+        for number in range(10_000):
+            repository.store_oauth_token(tenant, f"{number % 5}", oauth(metadata={"n": f"{number}"}))
+            repository.delete_api_token(repository.add_api_token(tenant_hash=tenant).hash)
+            if done.is_set():
+                return
+
+    def backup() -> None:
+        try:
+            while not repository.list_oauth_tokens(tenant):
+                pass
+            repository.backup(path)
+        finally:
+            done.set()
+
+    _, answer = outcomes([write, backup])
+
+    if contract_store.backup_url is None:
+        assert isinstance(answer, ConfigError)
+        return
+    assert answer is None
+    with get_repository(contract_store.backup_url(path), create=False, clock=clock, **contract_store.options) as copy:
+        assert copy.check().ok
+        assert len(copy.list_oauth_tokens(tenant)) >= 1
+
+
+def test_a_failed_backup_leaves_nothing(repository: TokenRepository, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+
+    with pytest.raises(FusionStoreError):
+        repository.backup(tmp_path / "file" / "backup")
+
+    assert [entry.name for entry in tmp_path.iterdir() if "backup" in entry.name] == []
+    assert (tmp_path / "file").read_text() == "no folder"
+    assert repository.check().ok
