@@ -93,17 +93,22 @@ _SHOWABLE: Final = re.compile(r"[A-Za-z0-9_.-]{1,40}")
 
 
 def redact_url(text: str) -> str:
-    """The URL with its password and the values of its parameters hidden, for logs and errors."""
-    try:
-        url = StoreURL.parse(text)
-    except ConfigError:
+    """The URL for logs and errors: the password and the values of parameters are hidden.
+
+    However the password was written, escaped or not: where it can't be told from the rest, that is hidden too.
+    """
+    scheme, separator, rest = text.partition("://") if isinstance(text, str) else ("", "", "")
+    if not separator or not _SCHEME.fullmatch(scheme):
         return "[malformed URL]"
-    account = ""
-    if url.username is not None:
-        account = url.username + (":***" if url.password is not None else "") + "@"
-    port = "" if url.port is None else f":{url.port}"
-    query = "?" + "&".join(f"{name}=***" for name in url.query) if url.query else ""
-    return f"{url.scheme}://{account}{url.host or ''}{port}{url.path}{query}"
+    account, at, place = rest.rpartition("@")
+    if "?" in account:
+        return f"{scheme}://***"
+    user, colon, _ = account.partition(":")
+    shown = f"{user}:***" if colon and _SHOWABLE.fullmatch(user) else "***"
+    place, _, query = place.partition("?")
+    names = [pair.partition("=")[0] for pair in query.split("&") if "=" in pair]
+    parameters = "?" + "&".join(f"{name}=***" for name in names) if names else ""
+    return f"{scheme}://{shown + at if at else ''}{place}{parameters}"
 
 
 def _decode(part: str | None) -> str | None:

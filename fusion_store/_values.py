@@ -132,13 +132,11 @@ class OAuthTokenData(Value, frozen=True):
     def is_expired(self, buffer: timedelta = timedelta(0), now: datetime | None = None) -> bool:
         """Whether the token has ``buffer`` or less of its life left at ``now`` (the system's clock when
         None). A token without expiry never expires. A naive time is ``InvalidInput``."""
-        if self.expires_at is None:
-            return False
         moment = datetime.now(UTC) if now is None else now
         for field, value in (("expires_at", self.expires_at), ("now", moment)):
-            if value.utcoffset() is None:
-                raise InvalidInput(field, "a time needs a time zone")
-        return self.expires_at - moment <= buffer
+            if value is not None and value.utcoffset() is None:
+                raise InvalidInput(field, "must have a time zone")
+        return self.expires_at is not None and self.expires_at - moment <= buffer
 
 
 class ServiceCredentials(Value, frozen=True):

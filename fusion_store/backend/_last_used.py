@@ -76,10 +76,8 @@ class LastUsedCoalescer:
                     write(batch)
             except BaseException:
                 with self._lock:
-                    self._pending = {
-                        hash: max(used_at, self._pending.get(hash, used_at))
-                        for hash, used_at in (batch | self._pending).items()
-                    }
+                    for hash, used_at in batch.items():
+                        self._pending[hash] = max(used_at, self._pending.get(hash, used_at))
                 raise
             finally:
                 with self._lock:

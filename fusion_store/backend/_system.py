@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from itertools import islice
 from os import PathLike
 from typing import Final
@@ -68,7 +69,7 @@ class SystemOperations(Operations):
         records, corrupt = 0, list[CorruptPlace]()
         try:
             corrupt += self.find_damage()
-            for page in self._pages():
+            for page in self._pages(nullcontext()):
                 records += len(page.records) + len(page.corrupt)
                 corrupt += page.corrupt
                 corrupt += filter(None, map(self._corruption, page.records))
@@ -83,10 +84,10 @@ class SystemOperations(Operations):
             return CorruptPlace(error.kind, error.tenant_hash, error.service, error.reason)
         return None
 
-    def _pages(self) -> Iterator[RecordPage]:
+    def _pages(self, guard: AbstractContextManager[None]) -> Iterator[RecordPage]:
         after: str | None = None
         while True:
-            with self.guard:
+            with guard:
                 page = self.scan_records(after, _PAGE)
             yield page
             after = page.after
@@ -121,7 +122,7 @@ class SystemOperations(Operations):
 
     def _export_records(self) -> Iterator[Record]:
         self.flush()
-        for page in self._pages():
+        for page in self._pages(self.guard):
             if page.corrupt:
                 place = page.corrupt[0]
                 raise CorruptRecord(
