@@ -155,7 +155,7 @@ def test_open_async_iterators_are_refused_at_their_next_step(repository: TokenRe
 
 
 def test_an_async_iterator_goes_through_any_number(repository: TokenRepository) -> None:
-    repository.import_records([record for number in range(250) for record in crafted_tenant(number)])
+    repository.import_records([record for number in range(120) for record in crafted_tenant(number)])
 
     async def main() -> None:
         async with AsyncTokenRepository(repository) as vault:

@@ -142,8 +142,8 @@ def test_open_iterators_are_refused_at_their_next_step(repository: TokenReposito
 
 def test_closing_during_an_import_stops_it_between_batches(repository: TokenRepository) -> None:
     def closing() -> Any:
-        for number in range(2000):
-            if number == 1500:
+        for number in range(700):
+            if number == 600:
                 repository.close()
             yield from crafted_tenant(number)
 
