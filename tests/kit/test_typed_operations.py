@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
+import os
+import warnings
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 
 import pytest
 
-from fusion_store import CorruptPlace, CorruptRecord, StorageFull, StorageIO, StoreClosed
+from fusion_store import CorruptPlace, CorruptRecord, ForkedHandle, StorageFull, StorageIO, StoreClosed
 from fusion_store_memory import MemoryTokenRepository
 from fusion_store_memory._state import State
 
@@ -68,6 +70,15 @@ def test_an_ailing_store_is_an_answer_not_an_error() -> None:
         assert repository.health().ok
 
 
+def test_looking_after_a_stores_health_leaves_nothing_in_it() -> None:
+    state = State()
+    with MemoryTokenRepository(state) as repository:
+        assert repository.health().ok
+        assert repository.health().ok
+
+    assert state.marks == {}
+
+
 def test_a_store_that_forgets_is_not_healthy() -> None:
     with Failing() as repository:
         repository.marks_are_forgotten = True
@@ -119,6 +130,31 @@ def test_closing_waits_for_a_check_under_way() -> None:
         repository.go_on.set()
         assert checking.result(30).ok
         closing.result(30)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system doesn't fork")
+def test_a_backend_that_says_nothing_else_refuses_in_a_forked_child() -> None:
+    repository = MemoryTokenRepository()
+    issued = repository.add_api_token()
+    repository.validate_api_token(issued.token)
+
+    # Forking with a thread is what is tested.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        pid = os.fork()
+    if pid == 0:
+        refused = 0
+        for operation in (repository.stats, repository.flush, lambda: next(repository.iter_api_tokens())):
+            try:
+                operation()
+            except ForkedHandle:
+                refused += 1
+        repository.close()
+        os._exit(0 if refused == 3 else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+    assert repository.validate_api_token(issued.token) is not None
+    repository.close()
 
 
 def test_a_corrupt_record_is_reported_by_its_place() -> None:

@@ -18,6 +18,7 @@ def test_rotation_without_grace_replaces_the_token_in_one_step(repository: Token
     old = repository.add_api_token("my laptop", scopes=["read", "write"])
     repository.store_oauth_token(old.hash, "github", oauth())
     repository.validate_api_token(old.token)
+    repository.flush()
     clock.advance(HOUR)
 
     new = repository.rotate_api_token(old.hash)
