@@ -30,6 +30,8 @@ DRIVER_ERRORS: Final = (plyvel.Error, OSError, RuntimeError, OverflowError)
 
 IN_USE: Final = "LevelDB serves one process at a time: stop the other one, or choose SQLite"
 
+CURRENT_LOST: Final = "LevelDB's CURRENT file is lost: restore a backup, or repair the store by hand"
+
 _BY_ERRNO: Final[dict[int, tuple[type[FusionStoreError], str]]] = {
     **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), (StorageFull, "no room is left where the store lies")),
     **dict.fromkeys((errno.EACCES, errno.EPERM), (PermissionDenied, "the operating system refuses access")),
@@ -48,6 +50,8 @@ def translate(error: BaseException) -> FusionStoreError:
     if isinstance(error, plyvel.IOError):
         return _from_text(_text(error))
     if isinstance(error, plyvel.Error):
+        if _text(error).endswith("does not exist (create_if_missing is false)"):
+            return CorruptStore(CURRENT_LOST)
         return StorageIO("LevelDB refuses the call")
     if isinstance(error, OSError):
         kind, reason = _BY_ERRNO.get(error.errno or 0, (StorageIO, "reading or writing the store failed"))

@@ -20,7 +20,7 @@ from typing import Any, Final
 import plyvel
 
 from fusion_store import ConfigError, CorruptStore, SchemaOutOfDate, SchemaTooNew, StoreNotFound
-from fusion_store_leveldb._errors import translated
+from fusion_store_leveldb._errors import CURRENT_LOST, translated
 from fusion_store_leveldb._fork import database_path
 from fusion_store_leveldb._lock import MARKER, FolderLock
 
@@ -69,7 +69,7 @@ def is_ready(lock: FolderLock, *, create: bool) -> bool:
     if marker is not None and marker[0] == _READY:
         check_schema(marker[1])
         if not has_current:
-            raise CorruptStore("LevelDB's CURRENT file is lost: restore a backup, or repair the store by hand")
+            raise CorruptStore(CURRENT_LOST)
         return True
     if marker is None and has_current:
         raise CorruptStore("the marker file of the store is unreadable")

@@ -71,9 +71,8 @@ class Handle:
             if session is not None and not session.has_failed:
                 return session
             if session is not None:
-                session.close()
                 # LevelDB would refuse to open what is still open.
-                self._session = session = None
+                session.close()
             self._session = Session(folders.open_database(self._lock.folder))
             return self._session
 

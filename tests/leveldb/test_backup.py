@@ -5,9 +5,9 @@ from __future__ import annotations
 import errno
 import os
 import stat
-import threading
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,6 +18,7 @@ pytest.importorskip("plyvel")
 
 from fusion_store_leveldb import LevelDBTokenRepository
 from fusion_store_leveldb import _folder as folders
+from fusion_store_leveldb import _opening as opening
 from fusion_store_leveldb._lock import FolderLock
 from fusion_store_leveldb._session import Session
 
@@ -50,25 +51,29 @@ def test_a_backup_holds_what_the_store_held(open_store: Opener, tmp_path: Path) 
     assert [entry.name for entry in path.parent.iterdir()] == ["copy"]
 
 
-def test_a_backup_is_one_moment_of_a_store_in_use(open_store: Opener, tmp_path: Path) -> None:
+def test_a_backup_is_one_moment_of_a_store_in_use(
+    open_store: Opener, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     repository = open_store()
-    filled(repository)
-    go_on = threading.Event()
+    tenant = filled(repository)
+    before = list(repository.export_records())
+    monkeypatch.setattr(opening, "_BATCH_BYTES", 1)
+    own, write, changes = repository._handle._session, Session.write, iter([tenant, None])
 
-    def work() -> None:
-        while not go_on.is_set():
-            tenant = repository.add_api_token().hash
-            repository.add_api_token(tenant_hash=tenant)
-            repository.delete_tenant(tenant)
+    def meanwhile(session: Session, *arguments: Any, **options: Any) -> None:
+        if session is not own:
+            change = next(changes, None)
+            if change is not None:
+                repository.add_api_token()
+                repository.delete_tenant(change)
+        write(session, *arguments, **options)
 
-    worker = threading.Thread(target=work)
-    worker.start()
-    for number in range(3):
-        repository.backup(tmp_path / f"copy{number}")
-    go_on.set()
-    worker.join()
-    for number in range(3):
-        assert open_store(tmp_path / f"copy{number}").check().ok
+    monkeypatch.setattr(Session, "write", meanwhile)
+    repository.backup(tmp_path / "copy")
+    assert repository.get_tenant(tenant) is None
+    with open_store(tmp_path / "copy") as copy:
+        assert list(copy.export_records()) == before
+        assert copy.check().ok
 
 
 @pytest.mark.parametrize("kind", ["file", "folder", "empty", "link", "self"])

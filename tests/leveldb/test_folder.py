@@ -161,6 +161,34 @@ def test_a_lost_current_file_is_no_new_store(folder: Path, open_store: Opener) -
     assert contents(folder) == before
 
 
+def test_a_current_file_that_was_lost_in_use_makes_no_new_store(folder: Path, open_store: Opener) -> None:
+    repository = open_store()
+    repository.add_api_token()
+    session = repository._handle._session
+    assert session is not None
+    session._failure = FusionStoreError()
+    (folder / "CURRENT").unlink()
+
+    with pytest.raises(CorruptStore):
+        repository.stats()
+    assert not (folder / "CURRENT").exists()
+
+
+def test_the_remains_of_an_unfinished_creation_are_not_taken_over(folder: Path, open_store: Opener) -> None:
+    with open_store() as repository:
+        repository.add_api_token()
+    marker = folder / MARKER
+    marker.write_bytes(marker.read_bytes().replace(b" ready schema 0001   ", b" creating schema 0001"))
+    with pytest.raises(StoreNotFound):
+        open_store(create=False)
+    with open_store() as repository:
+        assert repository.stats().api_tokens == 0
+
+    marker.write_bytes(marker.read_bytes().replace(b" ready schema 0001   ", b" creating schema 0001"))
+    (folder / "CURRENT").write_bytes(b"damaged")
+    assert open_store().check().ok
+
+
 def test_a_lost_table_is_not_passed_over(folder: Path, open_store: Opener) -> None:
     repository = open_store()
     repository.add_api_token()
@@ -352,6 +380,7 @@ def test_the_hosts_change_of_directory_does_not_move_the_store(
     monkeypatch.chdir("/")
     raw(repository).compact_range()
     repository.add_api_token()
+    assert repository.stats().bytes_on_disk > 0
     repository.close()
     assert open_store(tmp_path / "vault").stats().api_tokens == 1
 

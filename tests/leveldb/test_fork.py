@@ -61,10 +61,11 @@ from fusion_store import StoreLocked
 from fusion_store_leveldb import LevelDBTokenRepository
 try:
     LevelDBTokenRepository(sys.argv[1], lock_timeout=0)
-except StoreLocked:
-    sys.exit(0)
-sys.exit(1)
-''', folder])
+except StoreLocked as error:
+    # Not LevelDB's own lock, the last resort.
+    sys.exit(f"process {sys.argv[2]} " not in str(error))
+sys.exit(2)
+''', folder, str(os.getppid())])
 join(child)
 repository.add_api_token()
 repository.close()

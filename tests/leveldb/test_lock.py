@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from fusion_store import ConfigError, StoreLocked
+from fusion_store import ConfigError, CorruptStore, StoreLocked
 from tests.leveldb.conftest import Opener, Runner
 
 pytest.importorskip("plyvel")
@@ -120,11 +120,13 @@ def test_an_opening_that_failed_leaves_the_store_free(folder: Path, open_store: 
     open_store().close()
     current = (folder / "CURRENT").read_bytes()
     (folder / "CURRENT").write_bytes(b"damaged")
-    with pytest.raises(Exception, match="corrupt"):
+    with pytest.raises(CorruptStore) as caught:
         open_store()
     (folder / "CURRENT").write_bytes(current)
     assert run(TRY) == "opened"
     open_store()
+    # What was raised holds on to what was half open.
+    assert caught.value.__traceback__ is not None
 
 
 def test_a_forgotten_repository_gives_the_store_free(folder: Path, open_store: Opener) -> None:

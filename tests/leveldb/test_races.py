@@ -23,6 +23,7 @@ from tests.leveldb.conftest import Opener, raw
 pytest.importorskip("plyvel")
 
 from fusion_store.backend import (
+    PLAIN_MARK,
     APITokenRecord,
     AuthCodeRecord,
     CounterRecord,
@@ -67,7 +68,7 @@ WRITES: dict[str, Callable[[LevelDBTokenRepository, str], object]] = {
     "claim": lambda r, tenant: r.claim_refresh(tenant, "s", ttl=HOUR),
     "auth code": lambda r, tenant: r.create_auth_code(tenant, "s", ttl=HOUR),
     "last used": lambda r, tenant: r.touch_api_tokens({tenant: 5}),
-    "import": lambda r, tenant: r.insert_records([CounterRecord(Place(tenant, Kind.OAUTH, "t"))]),
+    "import": lambda r, tenant: r.insert_records([CounterRecord(Place(tenant, Kind.OAUTH, "t"))], PLAIN_MARK),
 }
 
 
@@ -125,7 +126,7 @@ def test_a_change_is_not_written_under_a_tenant_that_does_not_stand(open_store: 
     repository = open_store()
     place = Place("ab" * 32, Kind.OAUTH, "s")
     with pytest.raises(TenantNotFound):
-        repository.change_secret(place, lambda state: SecretState(True, None, state.counter))
+        repository.change_secret(place, lambda state: SecretState(True, None, state.counter), PLAIN_MARK)
     assert not any(bytes.fromhex(place.tenant_hash) in key for key, _ in raw(repository))
 
 
@@ -133,7 +134,7 @@ def test_one_hash_is_imported_under_one_tenant_only(open_store: Opener) -> None:
     repository = open_store()
     token = APITokenRecord("cd" * 32, "abcdefgh", "11" * 32, "", (), 0, None, None)
     code = AuthCodeRecord("ef" * 32, Place("11" * 32, Kind.AUTH_CODE, "s"), b"", 0)
-    repository.insert_records([TenantRecord("11" * 32, 0), TenantRecord("22" * 32, 0)])
+    repository.insert_records([TenantRecord("11" * 32, 0), TenantRecord("22" * 32, 0)], PLAIN_MARK)
     for n in ("11", "22"):
         records: list[Record] = [
             APITokenRecord(token.hash, token.prefix, n * 32, "", (), 0, None, None),
@@ -141,10 +142,10 @@ def test_one_hash_is_imported_under_one_tenant_only(open_store: Opener) -> None:
         ]
         for record in records:
             if n == "11":
-                assert repository.insert_records([record]) == 1
+                assert repository.insert_records([record], PLAIN_MARK) == 1
             else:
                 with pytest.raises(AlreadyExists):
-                    repository.insert_records([record])
+                    repository.insert_records([record], PLAIN_MARK)
     assert list(repository.find_damage()) == []
 
 
@@ -152,17 +153,17 @@ def test_two_imports_of_one_hash_at_once_are_told_apart(open_store: Opener) -> N
     repository = open_store()
     tenants = [TenantRecord(n * 32, 0) for n in ("11", "22")]
     tokens = [APITokenRecord("cd" * 32, "abcdefgh", t.tenant_hash, "", (), 0, None, None) for t in tenants]
-    repository.insert_records(tenants)
+    repository.insert_records(tenants, PLAIN_MARK)
     errors: list[Exception] = []
 
     def import_other() -> None:
         try:
-            repository.insert_records(tokens[1:])
+            repository.insert_records(tokens[1:], PLAIN_MARK)
         except AlreadyExists as error:
             errors.append(error)
 
     other = pause_after_reading(repository, import_other)
-    repository.insert_records(tokens[:1])
+    repository.insert_records(tokens[:1], PLAIN_MARK)
     other.join()
     assert len(errors) == 1
     assert list(repository.find_damage()) == []
@@ -206,7 +207,7 @@ def test_a_purge_goes_on_where_the_last_call_was_full(open_store: Opener) -> Non
     assert repository.check().ok
 
     tenant = repository.list_tenants()[0].tenant_hash
-    repository.insert_records([AuthCodeRecord("ab" * 32, Place(tenant, Kind.AUTH_CODE, "s"), b"", late)])
+    repository.insert_records([AuthCodeRecord("ab" * 32, Place(tenant, Kind.AUTH_CODE, "s"), b"", late)], PLAIN_MARK)
     assert repository.purge_records(late, 4)["codes"] == 1
 
 
@@ -215,10 +216,10 @@ def test_a_replaced_payload_changes_nothing_else(open_store: Opener) -> None:
     place = Place(SYSTEM_TENANT, Kind.OAUTH, "s")
     record = SecretRecord(place, b"1", None, 1, 2, 3)
     code = AuthCodeRecord("ab" * 32, Place(SYSTEM_TENANT, Kind.AUTH_CODE, "s"), b"1", 5)
-    repository.insert_records([record, code])
+    repository.insert_records([record, code], PLAIN_MARK)
     for standing in (record, code):
-        assert repository.replace_payload(standing, b"2")
-        assert not repository.replace_payload(standing, b"3")
+        assert repository.replace_payloads([(standing, b"2")])
+        assert not repository.replace_payloads([(standing, b"3")])
     assert repository.read_secret(place) == SecretRecord(place, b"2", None, 1, 2, 3)
     assert repository.take_auth_code(code.hash) == AuthCodeRecord(code.hash, code.place, b"2", 5)
     assert raw(repository).get(keys.code_by_hash(code.hash)) is None

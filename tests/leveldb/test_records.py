@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -25,6 +26,7 @@ from tests.leveldb.conftest import Opener, raw
 pytest.importorskip("plyvel")
 
 from fusion_store.backend import (
+    PLAIN_MARK,
     APITokenRecord,
     AuthCodeRecord,
     CounterRecord,
@@ -99,10 +101,10 @@ def test_prefixes_of_hashes_of_any_byte_are_found(open_store: Opener) -> None:
     repository = open_store()
     for hash in ("ff" * 32, "fe" * 32, "00" * 31 + "01", "0f" * 32):
         tenant = TenantRecord(hash, 0)
-        token = APITokenRecord(hash, "abcd" if hash[0] == "f" else "abcdefgh", hash, "", (), -5, None, None)
-        repository.insert_records([tenant, token])
+        token = APITokenRecord(hash, "abcdefgh" if hash[0] == "f" else "abcd", hash, "", (), -5, None, None)
+        repository.insert_records([tenant, token], PLAIN_MARK)
     assert [token.hash[:2] for token in repository.find_api_tokens("abcd")] == ["00", "0f", "fe", "ff"]
-    assert [token.hash[:2] for token in repository.find_api_tokens("abcdefgh")] == ["00", "0f"]
+    assert [token.hash[:2] for token in repository.find_api_tokens("abcdefgh")] == ["fe", "ff"]
     assert [token.hash[:2] for token in repository.find_api_tokens("fffff")] == ["ff"]
     assert repository.resolve_tenant("ffff") == "ff" * 32
     assert [tenant.tenant_id[:2] for tenant in repository.list_tenants()] == ["00", "0f", "fe", "ff"]
@@ -140,8 +142,8 @@ def test_a_value_at_another_places_key_is_read_as_of_that_place(open_store: Open
 def test_an_auth_codes_value_at_another_codes_key_is_read_as_that_code(open_store: Opener) -> None:
     repository = open_store()
     one, other = (AuthCodeRecord(n * 64, Place(SYSTEM_TENANT, Kind.AUTH_CODE, n), n.encode(), 2**50) for n in "12")
-    repository.insert_auth_code(one)
-    repository.insert_auth_code(other)
+    repository.insert_auth_code(one, PLAIN_MARK)
+    repository.insert_auth_code(other, PLAIN_MARK)
     raw(repository).put(keys.code(other.hash, other.place), codec.encode(one))
     assert repository.take_auth_code(other.hash) == msgspec.structs.replace(other, payload=b"1")
 
@@ -167,6 +169,8 @@ def test_an_altered_field_outside_the_payload_is_noticed_and_named(open_store: O
     tenant = store(repository, "service")
     kinds = set()
     for key, value in values(repository, tenant):
+        with pytest.raises(CorruptRecord):
+            codec.decode(key, b"\x02" + value[1:])
         fields = msgspec.msgpack.decode(value[1:])
         # A secret's payload and expiry, a token's last use, and all of a code are no business of the checksum.
         free = {1: {4}, 2: {1, 2}, 4: {0, 1}}.get(keys.section_of(key), set())
@@ -336,12 +340,31 @@ def test_a_flipped_bit_in_a_table_is_noticed_and_the_rest_is_checked(open_store:
     assert {place.kind for place in report.corrupt} >= {"store"}
 
 
+def test_a_flipped_bit_that_leveldb_could_read_over_is_noticed(open_store: Opener) -> None:
+    repository = open_store()
+    record = SecretRecord(Place(SYSTEM_TENANT, Kind.OAUTH, "s"), os.urandom(30_000), None, 1, 2, 3)
+    repository.insert_records([record], PLAIN_MARK)
+    raw(repository).compact_range()
+    repository.close()
+    table = max(repository._handle.folder.glob("*.ldb"), key=lambda path: path.stat().st_size)
+    data = bytearray(table.read_bytes())
+    data[len(data) // 2] ^= 1
+    table.write_bytes(data)
+
+    repository = open_store()
+    with pytest.raises(CorruptStore):
+        repository.read_secret(record.place)
+    with pytest.raises(CorruptStore):
+        repository.scan_secrets(SYSTEM_TENANT, Kind.OAUTH)
+    assert not repository.check().ok
+
+
 def test_an_import_checks_every_tenant_and_place(open_store: Opener) -> None:
     repository = open_store()
     place = Place("ab" * 32, Kind.OAUTH, "s")
     claimed = CounterRecord(place, 3, 2, 2, "someone", 2**60)
-    assert repository.insert_records([TenantRecord(place.tenant_hash, 5), claimed.without_claim()]) == 2
-    assert repository.insert_records([TenantRecord(place.tenant_hash, 5), claimed]) == 0
+    assert repository.insert_records([TenantRecord(place.tenant_hash, 5), claimed.without_claim()], PLAIN_MARK) == 2
+    assert repository.insert_records([TenantRecord(place.tenant_hash, 5), claimed], PLAIN_MARK) == 0
 
 
 def test_marks_are_kept_apart_by_their_whole_name(open_store: Opener) -> None:
