@@ -75,7 +75,11 @@ class CommandError(Exception):
 
 # The first class that fits counts, so subclasses stand before their bases.
 _ANSWERS: Final[Sequence[tuple[type[Exception], ExitCode, str]]] = (
-    (errors.ConfigError, ExitCode.CONFIG, "'fusion-store backends' lists the URL schemes that work here"),
+    (
+        errors.ConfigError,
+        ExitCode.CONFIG,
+        "check --url, --data-dir and FUSION_STORE_URL; 'fusion-store backends' lists the schemes",
+    ),
     (errors.InvalidInput, ExitCode.USAGE, "nothing was changed; the command's --help says what it takes"),
     (errors.TenantNotFound, ExitCode.NOT_FOUND, "'fusion-store tenant list' shows the tenants of this store"),
     (errors.TokenNotFound, ExitCode.NOT_FOUND, "'fusion-store token list' shows the API tokens of this store"),

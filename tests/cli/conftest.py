@@ -19,8 +19,11 @@ import pytest
 from fusion_store.cli import run
 
 PROGRAM = (sys.executable, "-m", "fusion_store")
-# Ctrl-C needs a controlling terminal.
-_LOGIN = "import os, sys; os.login_tty(0); os.execv(sys.argv[1], sys.argv[1:])"
+# Ctrl-C needs a controlling terminal, and a signal that isn't ignored as it is in background jobs.
+_LOGIN = (
+    "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL);"
+    "os.login_tty(0); os.execv(sys.argv[1], sys.argv[1:])"
+)
 
 
 class Outcome(NamedTuple):
