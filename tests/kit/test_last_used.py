@@ -188,6 +188,20 @@ def test_a_forgotten_coalescer_is_collected_and_its_thread_ends() -> None:
     assert flush_threads() == before
 
 
+def test_a_coalescer_does_not_keep_what_it_writes_to_alive() -> None:
+    sink = Sink()
+    coalescer = LastUsedCoalescer(sink.write, seconds=LONG)
+    coalescer.note("a", 1)
+    reference = weakref.ref(sink)
+
+    del sink
+    gc.collect()
+
+    assert reference() is None
+    coalescer.flush()
+    coalescer.stop()
+
+
 def test_after_a_reset_nothing_waits(sink: Sink) -> None:
     coalescer = LastUsedCoalescer(sink.write, seconds=LONG)
     coalescer.note("a", 1)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -111,6 +112,16 @@ def test_many_closing_at_once_close_once(repository: TokenRepository) -> None:
 
     with pytest.raises(StoreClosed):
         repository.stats()
+
+
+def test_closing_leaves_no_thread_behind(contract_store: ContractStore, clock: ManualClock) -> None:
+    before = set(threading.enumerate())
+
+    with contract_store.open(clock) as repository:
+        issued = repository.add_api_token()
+        repository.validate_api_token(issued.token)
+
+    assert set(threading.enumerate()) <= before
 
 
 def test_leaving_a_with_block_closes(contract_store: ContractStore, clock: ManualClock) -> None:

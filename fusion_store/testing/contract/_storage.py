@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from fusion_store import SYSTEM_TENANT, AlreadyExists, CorruptRecord, CredentialType, TenantNotFound
 from fusion_store.backend import (
+    PLAIN_MARK,
     APITokenRecord,
     AuthCodeRecord,
     CounterRecord,
@@ -43,7 +44,7 @@ def test_payloads_are_opaque_to_the_storage(storage: RecordRepository) -> None:
         place = Place(tenant, Kind.OAUTH, f"{number}")
         record = SecretRecord(place, payload, None, -1, 2**40, 7)
 
-        storage.change_secret(place, lambda state, record=record: replace(state, secret=record))  # type: ignore[misc]
+        storage.change_secret(place, lambda state, record=record: replace(state, secret=record), PLAIN_MARK)  # type: ignore[misc]
 
         assert storage.read_secret(place) == record
         assert record in storage.scan_secrets(tenant, Kind.OAUTH)
@@ -57,10 +58,10 @@ def test_a_change_sees_the_state_of_its_place(storage: RecordRepository) -> None
     def look(state: SecretState) -> None:
         seen.append(state)
 
-    assert storage.change_secret(place, look) is None
+    assert storage.change_secret(place, look, PLAIN_MARK) is None
     storage.store_oauth_token(tenant, "github", oauth())
-    storage.change_secret(place, look)
-    storage.change_secret(replace(place, tenant_hash=UNKNOWN), look)
+    storage.change_secret(place, look, PLAIN_MARK)
+    storage.change_secret(replace(place, tenant_hash=UNKNOWN), look, PLAIN_MARK)
 
     assert seen[0] == SecretState(True, None, CounterRecord(place))
     assert seen[-2].secret == storage.read_secret(place)
@@ -78,7 +79,7 @@ def test_a_change_that_raises_changes_nothing(storage: RecordRepository) -> None
         raise KeyError("the change's own error")
 
     with pytest.raises(KeyError):
-        storage.change_secret(place, fail)
+        storage.change_secret(place, fail, PLAIN_MARK)
 
     assert exported(storage) == before
     assert storage.store_oauth_token(tenant, "github", oauth()).version == 2
@@ -93,7 +94,7 @@ def test_changes_of_one_place_do_not_overlap(storage: RecordRepository) -> None:
 
     def count_five_times() -> None:
         for _ in range(5):
-            storage.change_secret(place, count)
+            storage.change_secret(place, count, PLAIN_MARK)
 
     at_once([count_five_times] * 16)
 
@@ -162,11 +163,11 @@ def test_a_token_of_a_known_hash_is_not_inserted_twice(storage: RecordRepository
     before = exported(storage)
 
     with pytest.raises(AlreadyExists):
-        storage.insert_api_token(crafted_token(1), None)
+        storage.insert_api_token(crafted_token(1), None, PLAIN_MARK)
     with pytest.raises(AlreadyExists):
-        storage.insert_api_token(crafted_token(2, crafted_hash(1)), TenantRecord(crafted_hash(1), 0))
+        storage.insert_api_token(crafted_token(2, crafted_hash(1)), TenantRecord(crafted_hash(1), 0), PLAIN_MARK)
     with pytest.raises(TenantNotFound):
-        storage.insert_api_token(crafted_token(2, UNKNOWN), None)
+        storage.insert_api_token(crafted_token(2, UNKNOWN), None, PLAIN_MARK)
 
     assert exported(storage) == before
 
@@ -204,8 +205,8 @@ def test_a_payload_is_replaced_with_all_else_untouched(storage: RecordRepository
     records = exported(storage)
     for record in records:
         if isinstance(record, SecretRecord | AuthCodeRecord):
-            assert storage.replace_payload(record, b"sealed") is True
-            assert storage.replace_payload(record, b"sealed again") is False
+            assert storage.replace_payloads([(record, b"sealed")]) == 1
+            assert storage.replace_payloads([(record, b"sealed again")]) == 0
     expected = [
         replace(record, payload=b"sealed") if isinstance(record, SecretRecord | AuthCodeRecord) else record
         for record in records
@@ -223,7 +224,7 @@ def test_a_payload_that_does_not_read_is_named_and_never_passed_off_as_data(stor
     damaged = ("github", "slack", "login")
     for record in exported(storage):
         if isinstance(record, SecretRecord | AuthCodeRecord) and record.place.service in damaged:
-            assert storage.replace_payload(record, record.payload[:-1] + b"?") is True
+            assert storage.replace_payloads([(record, record.payload[:-1] + b"?")]) == 1
 
     reads: list[tuple[str, str, Callable[[], object]]] = [
         ("oauth", "github", partial(storage.get_oauth_token, tenant, "github")),
@@ -259,7 +260,7 @@ def test_a_payload_of_what_is_gone_is_not_replaced(storage: RecordRepository) ->
     storage.redeem_auth_code(code)
     before = exported(storage)
 
-    assert [storage.replace_payload(record, b"sealed") for record in records] == [False, False]
+    assert [storage.replace_payloads([(record, b"sealed")]) for record in records] == [0, 0]
     assert exported(storage) == before
 
 
