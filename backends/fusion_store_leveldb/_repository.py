@@ -69,12 +69,13 @@ class LevelDBTokenRepository(RecordRepository):
         self._purge = Purge()
         self._handle = open_handle(path, create=create, lock_timeout=lock_timeout)
 
-    def insert_api_token(self, token: APITokenRecord, tenant: TenantRecord | None) -> None:
+    def insert_api_token(self, token: APITokenRecord, tenant: TenantRecord | None, mode: bytes) -> None:
         with self._stripes.hold(token.tenant_hash), self._handle.use() as session:
             if rows.find_token(session, token.hash) is not None:
                 raise AlreadyExists("an API token of that hash stands already")
             standing = rows.has_tenant(session, token.tenant_hash)
             changes = Changes()
+            rows.settle_mode(changes, session, mode)
             if tenant is not None:
                 if standing:
                     raise AlreadyExists("a tenant of that hash stands already")
@@ -185,7 +186,7 @@ class LevelDBTokenRepository(RecordRepository):
                 session.write(changes)
             return True
 
-    def change_secret(self, place: Place, change: Change) -> SecretState | None:
+    def change_secret(self, place: Place, change: Change, mode: bytes) -> SecretState | None:
         with self._stripes.hold(place.tenant_hash), self._handle.use() as session:
             before = rows.read_state(session, place)
             after = change(before)
@@ -194,6 +195,8 @@ class LevelDBTokenRepository(RecordRepository):
             if not before.tenant_exists:
                 raise TenantNotFound
             changes = Changes()
+            if after.secret is not None and after.secret is not before.secret:
+                rows.settle_mode(changes, session, mode)
             rows.put(changes, after.counter)
             if after.secret is None:
                 changes.delete(keys.secret(place))
@@ -210,11 +213,12 @@ class LevelDBTokenRepository(RecordRepository):
         with self._handle.use() as session:
             return list(rows.scan_secrets(session, tenant_hash, kind))
 
-    def insert_auth_code(self, code: AuthCodeRecord) -> None:
+    def insert_auth_code(self, code: AuthCodeRecord, mode: bytes) -> None:
         with self._stripes.hold(code.place.tenant_hash), self._handle.use() as session:
             if not rows.has_tenant(session, code.place.tenant_hash):
                 raise TenantNotFound
             changes = Changes()
+            rows.settle_mode(changes, session, mode)
             rows.put(changes, code)
             session.write(changes)
 
@@ -253,7 +257,7 @@ class LevelDBTokenRepository(RecordRepository):
         with self._handle.use() as session, session.snapshot() as view:
             return survey.scan_page(view, after, limit)
 
-    def insert_records(self, records: Sequence[Record]) -> int:
+    def insert_records(self, records: Sequence[Record], mode: bytes) -> int:
         hashes = {hash for record in records for hash in _hashes(record)}
         with self._stripes.hold(*hashes), self._handle.use() as session:
             new: dict[tuple[type[Record], object], Record] = {}
@@ -270,20 +274,24 @@ class LevelDBTokenRepository(RecordRepository):
                 elif not same_content(standing, record):
                     raise AlreadyExists("a record of that place stands already, with other content")
             changes = Changes()
+            rows.settle_mode(changes, session, mode)
             for record in new.values():
                 rows.put(changes, record)
             if new:
                 session.write(changes)
             return len(new)
 
-    def replace_payload(self, record: SecretRecord | AuthCodeRecord, payload: bytes) -> bool:
-        with self._stripes.hold(record.place.tenant_hash), self._handle.use() as session:
-            if rows.read_standing(session, record) != record:
-                return False
-            changes = Changes()
-            rows.put(changes, replace(record, payload=payload))
-            session.write(changes)
-            return True
+    def replace_payloads(self, replacements: Sequence[tuple[SecretRecord | AuthCodeRecord, bytes]]) -> int:
+        hashes = {record.place.tenant_hash for record, _ in replacements}
+        with self._stripes.hold(*hashes), self._handle.use() as session:
+            changes, replaced = Changes(), 0
+            for record, payload in replacements:
+                if rows.read_standing(session, record) == record:
+                    rows.put(changes, replace(record, payload=payload))
+                    replaced += 1
+            if replaced:
+                session.write(changes)
+            return replaced
 
     def purge_records(self, now: int, limit: int) -> dict[str, int]:
         with self._purge.lock:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import NamedTuple, cast
 
-from fusion_store import CorruptRecord, CorruptStore
+from fusion_store import SYSTEM_TENANT, CorruptRecord, CorruptStore, backend
 from fusion_store.backend import (
+    ENCRYPTION_MARK,
     APITokenRecord,
     AuthCodeRecord,
     CounterRecord,
@@ -148,6 +150,20 @@ def read_schema(view: View) -> str:
     if value is None:
         raise CorruptStore("the store's schema version is lost")
     return codec.decode_bytes(value, "schema").decode(errors="replace")
+
+
+def settle_mode(changes: Changes, view: View, mode: bytes) -> None:
+    """Make sure that records of that mode may be written; see ``fusion_store.backend.settle_mode``."""
+    value = view.get(keys.mark(ENCRYPTION_MARK))
+    standing = None if value is None else codec.decode_bytes(value, "mark")
+    mark = backend.settle_mode(standing, mode, lambda: _is_empty(view))
+    if mark is not None:
+        changes.put(keys.mark(ENCRYPTION_MARK), codec.encode_bytes(mark))
+
+
+def _is_empty(view: View) -> bool:
+    """Whether nothing belongs to any tenant, and no tenant stands but the system's."""
+    return all(key == keys.tenant(SYSTEM_TENANT) for key, _ in islice(view.scan(keys.TENANTS), 2))
 
 
 class _Counted:

@@ -19,6 +19,7 @@ from fusion_store import (
     TenantNotFound,
 )
 from fusion_store.backend import (
+    ENCRYPTION_MARK,
     APITokenRecord,
     AuthCodeRecord,
     Change,
@@ -33,6 +34,7 @@ from fusion_store.backend import (
     TenantCounts,
     TenantRecord,
     same_content,
+    settle_mode,
 )
 from fusion_store_memory._state import State
 
@@ -54,16 +56,18 @@ class MemoryTokenRepository(RecordRepository):
         super().__init__(clock=clock, token_prefix=token_prefix)
         self._state = State() if state is None else state
 
-    def insert_api_token(self, token: APITokenRecord, tenant: TenantRecord | None) -> None:
+    def insert_api_token(self, token: APITokenRecord, tenant: TenantRecord | None, mode: bytes) -> None:
         with self._state.lock:
             if token.hash in self._state.tokens:
                 raise AlreadyExists("an API token of that hash stands already")
             if tenant is not None:
                 if tenant.tenant_hash in self._state.tenants:
                     raise AlreadyExists("a tenant of that hash stands already")
-                self._state.tenants[tenant.tenant_hash] = tenant
             elif token.tenant_hash not in self._state.tenants:
                 raise TenantNotFound
+            self._settle(mode)
+            if tenant is not None:
+                self._state.tenants[tenant.tenant_hash] = tenant
             self._state.tokens[token.hash] = token
 
     def read_api_token(self, hash: str) -> APITokenRecord | None:
@@ -167,7 +171,7 @@ class MemoryTokenRepository(RecordRepository):
             state.signal += 1
             return True
 
-    def change_secret(self, place: Place, change: Change) -> SecretState | None:
+    def change_secret(self, place: Place, change: Change, mode: bytes) -> SecretState | None:
         state = self._state
         with state.lock:
             answer = change(
@@ -179,6 +183,8 @@ class MemoryTokenRepository(RecordRepository):
             )
             if answer is None:
                 return None
+            if answer.secret is not None and answer.secret is not state.secrets.get(place):
+                self._settle(mode)
             state.counters[place] = answer.counter
             if answer.secret is None:
                 state.secrets.pop(place, None)
@@ -198,10 +204,11 @@ class MemoryTokenRepository(RecordRepository):
                 if place.tenant_hash == tenant_hash and place.kind is kind
             ]
 
-    def insert_auth_code(self, code: AuthCodeRecord) -> None:
+    def insert_auth_code(self, code: AuthCodeRecord, mode: bytes) -> None:
         with self._state.lock:
             if code.place.tenant_hash not in self._state.tenants:
                 raise TenantNotFound
+            self._settle(mode)
             self._state.codes[code.hash] = code
 
     def take_auth_code(self, hash: str) -> AuthCodeRecord | None:
@@ -218,6 +225,16 @@ class MemoryTokenRepository(RecordRepository):
                 self._state.marks.pop(name, None)
             else:
                 self._state.marks[name] = value
+
+    def _settle(self, mode: bytes) -> None:
+        state = self._state
+        mark = settle_mode(state.marks.get(ENCRYPTION_MARK), mode, self._is_empty)
+        if mark is not None:
+            state.marks[ENCRYPTION_MARK] = mark
+
+    def _is_empty(self) -> bool:
+        state = self._state
+        return len(state.tenants) == 1 and not (state.secrets or state.counters or state.codes)
 
     def change_signal(self) -> int:
         return self._state.signal
@@ -239,7 +256,7 @@ class MemoryTokenRepository(RecordRepository):
         codes = (c for c in state.codes.values() if c.place.tenant_hash == tenant_hash)
         yield from sorted(codes, key=lambda code: code.hash)
 
-    def insert_records(self, records: Sequence[Record]) -> int:
+    def insert_records(self, records: Sequence[Record], mode: bytes) -> int:
         state = self._state
         with state.lock:
             new: dict[tuple[type[Record], object], Record] = {}
@@ -255,17 +272,20 @@ class MemoryTokenRepository(RecordRepository):
                     new[type(record), key] = record
                 elif not same_content(standing, record):
                     raise AlreadyExists("a record of that place stands already, with other content")
+            self._settle(mode)
             for (_, key), record in new.items():
                 _home(state, record)[0][key] = record
             return len(new)
 
-    def replace_payload(self, record: SecretRecord | AuthCodeRecord, payload: bytes) -> bool:
+    def replace_payloads(self, replacements: Sequence[tuple[SecretRecord | AuthCodeRecord, bytes]]) -> int:
+        replaced = 0
         with self._state.lock:
-            table, key, _ = _home(self._state, record)
-            if table.get(key) != record:
-                return False
-            table[key] = replace(record, payload=payload)
-            return True
+            for record, payload in replacements:
+                table, key, _ = _home(self._state, record)
+                if table.get(key) == record:
+                    table[key] = replace(record, payload=payload)
+                    replaced += 1
+        return replaced
 
     def purge_records(self, now: int, limit: int) -> dict[str, int]:
         state = self._state

@@ -54,20 +54,19 @@ from fusion_store_sql import _rows
 from fusion_store_sql import _sqlite as sqlite
 from fusion_store_sql._database import Database, rows
 from fusion_store_sql._errors import UnreadableText
+from fusion_store_sql._marks import CHANGES, raise_signal, read_mark, settle, write_mark
 from fusion_store_sql._scan import scan_page
 from fusion_store_sql._schema import (
     HEAD,
     api_tokens,
     auth_codes,
     counters,
-    marks,
     oauth_tokens,
     service_credentials,
     signals,
     tenants,
 )
 
-_CHANGES: Final = "changes"
 _AFTER_ASCII: Final = "\x7f"
 
 
@@ -90,8 +89,9 @@ class SQLTokenRepository(RecordRepository):
 
     # API tokens and tenants
 
-    def insert_api_token(self, token: APITokenRecord, tenant: TenantRecord | None) -> None:
+    def insert_api_token(self, token: APITokenRecord, tenant: TenantRecord | None, mode: bytes) -> None:
         with self._database.write() as connection:
+            settle(connection, mode)
             if tenant is not None:
                 connection.execute(insert(tenants), _rows.to_row(tenant))
             elif not _lock_tenant(connection, token.tenant_hash):
@@ -116,7 +116,7 @@ class SQLTokenRepository(RecordRepository):
                 connection.execute(delete(api_tokens).where(api_tokens.c.hash == old.hash))
             else:
                 _rewrite(connection, replace(standing, expires_at=old_expires_at))
-            _signal(connection)
+            raise_signal(connection)
             return True
 
     def remove_api_token(self, hash: str) -> bool:
@@ -131,7 +131,7 @@ class SQLTokenRepository(RecordRepository):
             others = select(exists().where(api_tokens.c.tenant_hash == tenant_hash))
             if not connection.scalar(others):
                 connection.execute(delete(tenants).where(tenants.c.tenant_hash == tenant_hash))
-            _signal(connection)
+            raise_signal(connection)
             return True
 
     def touch_api_tokens(self, last_used: Mapping[str, int]) -> None:
@@ -189,12 +189,12 @@ class SQLTokenRepository(RecordRepository):
         with self._database.write() as connection:
             found = connection.execute(delete(tenants).where(tenants.c.tenant_hash == tenant_hash)).rowcount
             if found:
-                _signal(connection)
+                raise_signal(connection)
             return bool(found)
 
     # Secrets
 
-    def change_secret(self, place: Place, change: Change) -> SecretState | None:
+    def change_secret(self, place: Place, change: Change, mode: bytes) -> SecretState | None:
         with self._database.write() as connection:
             tenant_exists = _lock_tenant(connection, place.tenant_hash)
             secret = _secret(connection, place)
@@ -206,6 +206,7 @@ class SQLTokenRepository(RecordRepository):
             if answer.secret is None:
                 connection.execute(delete(table).where(_at(table, place)))
             elif answer.secret is not secret:
+                settle(connection, mode)
                 _write(connection, answer.secret, standing=secret)
             if answer.counter != counter:
                 _write(connection, answer.counter, standing=counter)
@@ -221,8 +222,9 @@ class SQLTokenRepository(RecordRepository):
             found = rows(connection, select(table).where(table.c.tenant_hash == tenant_hash))
         return [_rows.secret(row, kind) for row in found]
 
-    def insert_auth_code(self, code: AuthCodeRecord) -> None:
+    def insert_auth_code(self, code: AuthCodeRecord, mode: bytes) -> None:
         with self._database.write() as connection:
+            settle(connection, mode)
             if not _lock_tenant(connection, code.place.tenant_hash):
                 raise TenantNotFound
             connection.execute(insert(auth_codes), _rows.to_row(code))
@@ -241,33 +243,29 @@ class SQLTokenRepository(RecordRepository):
 
     def read_mark(self, name: str) -> bytes | None:
         with self._database.read() as connection:
-            return connection.scalar(select(marks.c.value).where(marks.c.name == name))
+            return read_mark(connection, name)
 
     def write_mark(self, name: str, value: bytes | None) -> None:
         with self._database.write() as connection:
-            connection.execute(delete(marks).where(marks.c.name == name))
-            if value is not None:
-                connection.execute(insert(marks), {"name": name, "value": value})
+            write_mark(connection, name, value)
 
     def change_signal(self) -> int:
         with self._database.read() as connection:
-            value: int = connection.scalars(select(signals.c.value).where(signals.c.name == _CHANGES)).one()
+            value: int = connection.scalars(select(signals.c.value).where(signals.c.name == CHANGES)).one()
             return value
 
     def scan_records(self, after: str | None, limit: int) -> RecordPage:
         with self._database.read() as connection:
             return scan_page(connection, after, limit)
 
-    def insert_records(self, records: Sequence[Record]) -> int:
+    def insert_records(self, records: Sequence[Record], mode: bytes) -> int:
         with self._database.write() as connection:
+            settle(connection, mode)
             return sum(_import(connection, record) for record in records)
 
-    def replace_payload(self, record: SecretRecord | AuthCodeRecord, payload: bytes) -> bool:
-        table = _rows.table_of(record)
-        unchanged = [table.c[name].is_not_distinct_from(value) for name, value in _rows.to_row(record).items()]
+    def replace_payloads(self, replacements: Sequence[tuple[SecretRecord | AuthCodeRecord, bytes]]) -> int:
         with self._database.write() as connection:
-            done = connection.execute(update(table).where(*unchanged).values(payload=payload))
-            return bool(done.rowcount)
+            return sum(_replace_payload(connection, record, payload) for record, payload in replacements)
 
     def purge_records(self, now: int, limit: int) -> dict[str, int]:
         with self._database.write() as connection:
@@ -280,7 +278,7 @@ class SQLTokenRepository(RecordRepository):
                 "api_tokens": _delete_some(connection, api_tokens, _purgeable(now), limit),
             }
             if purged["api_tokens"]:
-                _signal(connection)
+                raise_signal(connection)
             return purged
 
     def count_records(self, now: int) -> StoreStats:
@@ -325,10 +323,6 @@ def _lock_tenant(connection: Connection, tenant_hash: str) -> bool:
     """Whether the tenant stands; if so it can't be deleted before the transaction ends."""
     query = select(tenants.c.tenant_hash).where(tenants.c.tenant_hash == tenant_hash)
     return connection.scalar(query.with_for_update()) is not None
-
-
-def _signal(connection: Connection) -> None:
-    connection.execute(update(signals).where(signals.c.name == _CHANGES).values(value=signals.c.value + 1))
 
 
 def _token(connection: Connection, hash: str) -> APITokenRecord | None:
@@ -378,6 +372,12 @@ def _import(connection: Connection, record: Record) -> bool:
     elif not same_content(standing, record):
         raise AlreadyExists("a record of that place stands already, with other content")
     return standing is None
+
+
+def _replace_payload(connection: Connection, record: SecretRecord | AuthCodeRecord, payload: bytes) -> int:
+    table = _rows.table_of(record)
+    unchanged = [table.c[name].is_not_distinct_from(value) for name, value in _rows.to_row(record).items()]
+    return connection.execute(update(table).where(*unchanged).values(payload=payload)).rowcount
 
 
 def _read_again(connection: Connection, record: Record) -> Record | None:

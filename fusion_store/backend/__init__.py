@@ -21,12 +21,15 @@ from fusion_store.backend._backend import Backend, OpenOptions
 from fusion_store.backend._check import same_content
 from fusion_store.backend._guard import InFlightGuard
 from fusion_store.backend._last_used import LastUsedCoalescer
+from fusion_store.backend._modes import ENCRYPTION_MARK, PLAIN_MARK, Mode, mode_of, refusal, settle_mode
 from fusion_store.backend._repository import RecordRepository
 from fusion_store.backend._rules import Change, SecretState
 from fusion_store.backend._storage import RecordPage, Storage, TenantCounts
 from fusion_store.backend._tokens import hash_token, new_api_token, new_auth_code
 
 __all__ = [
+    "ENCRYPTION_MARK",
+    "PLAIN_MARK",
     "APITokenRecord",
     "AuthCodeRecord",
     "Backend",
@@ -36,6 +39,7 @@ __all__ = [
     "InFlightGuard",
     "Kind",
     "LastUsedCoalescer",
+    "Mode",
     "OpenOptions",
     "Place",
     "Record",
@@ -48,8 +52,11 @@ __all__ = [
     "TenantCounts",
     "TenantRecord",
     "hash_token",
+    "mode_of",
     "new_api_token",
     "new_auth_code",
     "redact_url",
+    "refusal",
     "same_content",
+    "settle_mode",
 ]

@@ -54,7 +54,7 @@ class APITokenOperations(Operations):
             last_used=None,
             expires_at=expiry,
         )
-        self.insert_api_token(record, None if standing else TenantRecord(hash, now))
+        self.insert_api_token(record, None if standing else TenantRecord(hash, now), self.mode)
         return IssuedToken(token, self._metadata(record))
 
     def validate_api_token(self, token: str) -> APITokenMetadata | None:

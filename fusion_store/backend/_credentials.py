@@ -64,7 +64,7 @@ class CredentialOperations(SecretOperations):
             found = state.secret is not None and not state.secret.is_absent(now)
             return remove(state)
 
-        self.change_secret(place, change)
+        self.change_secret(place, change, self.mode)
         return found
 
     @operation

@@ -51,7 +51,7 @@ class OAuthOperations(SecretOperations):
         place = place_of(tenant_hash, Kind.OAUTH, service)
         expected = limits.version(expected_version)
         change = rules.delete(self._now(), expected)
-        return place is not None and self.change_secret(place, change) is not None
+        return place is not None and self.change_secret(place, change, self.mode) is not None
 
     @operation
     def list_oauth_tokens(self, tenant_hash: str) -> dict[str, OAuthTokenData]:
@@ -68,7 +68,7 @@ class OAuthOperations(SecretOperations):
         holder = _default_owner() if owner is None else limits.owner(owner)
         now = self._now()
         deadline = limits.later(now, ttl, "ttl")
-        state = self.change_secret(place, rules.claim(holder, now, deadline))
+        state = self.change_secret(place, rules.claim(holder, now, deadline), self.mode)
         if state is None:
             return None
         return RefreshClaim(
@@ -90,7 +90,7 @@ class OAuthOperations(SecretOperations):
     @operation
     def release_refresh(self, claim: RefreshClaim) -> None:
         place, fence = _claimed_place(claim)
-        self.change_secret(place, rules.release(fence))
+        self.change_secret(place, rules.release(fence), self.mode)
 
     @operation
     def create_auth_code(
@@ -108,7 +108,7 @@ class OAuthOperations(SecretOperations):
         code = new_auth_code()
         hash = known_hash(code)
         packed = payloads.pack_json(place.binding(expires_at, hash), body)
-        self.insert_auth_code(AuthCodeRecord(hash, place, packed, expires_at))
+        self.insert_auth_code(AuthCodeRecord(hash, place, packed, expires_at), self.mode)
         return code
 
     @operation

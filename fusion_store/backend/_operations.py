@@ -15,6 +15,7 @@ from fusion_store._errors import ConfigError, ForkedHandle, FusionStoreError, In
 from fusion_store.backend import _limits as limits
 from fusion_store.backend._guard import InFlightGuard
 from fusion_store.backend._last_used import LastUsedCoalescer
+from fusion_store.backend._modes import PLAIN_MARK
 from fusion_store.backend._storage import Storage
 
 _log: Final = logging.getLogger("fusion_store")
@@ -38,9 +39,14 @@ def operation(method: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S,
 class Operations(Storage):
     """The base of the typed operations.
 
+    ``encryption`` says whether payloads are ``plain`` or ``encrypted``; ``mode`` is the mark of stores with such.
+
     ``clock`` answers the present as an aware datetime; by default it is the system's. ``guard`` is given by a
     layer, which shares the one of the repository it wraps.
     """
+
+    encryption: str = "plain"
+    mode: bytes = PLAIN_MARK
 
     def __init__(
         self,

@@ -13,7 +13,7 @@ class SecretOperations(Operations):
     """Storing at a place and listing a tenant's places."""
 
     def _put_secret(self, place: Place, change: Change) -> SecretRecord:
-        state = self.change_secret(place, change)
+        state = self.change_secret(place, change, self.mode)
         assert state is not None
         assert state.secret is not None
         return state.secret

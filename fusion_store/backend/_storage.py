@@ -47,6 +47,10 @@ class Storage(TokenRepository):
     - It is called inside the in-flight guard, so that the storage isn't closed under it.
     - Times are microseconds since 1970-01-01 UTC. Hashes are 64 hex characters. ``payload`` is opaque.
     - A record that doesn't read as it was written is ``CorruptRecord``.
+    - An operation that is given a ``mode`` settles it in the same step before it adds a token, tenant, code or
+      secret, or changes a secret (deleting one and claiming need no mode): ``settle_mode`` says from
+      the mark ``ENCRYPTION_MARK`` what to write there, or raises. A store is empty when it holds no tenant but
+      the system's, and nothing under that.
     """
 
     backend_name: ClassVar[str]
@@ -55,7 +59,7 @@ class Storage(TokenRepository):
     # API tokens and tenants
 
     @abstractmethod
-    def insert_api_token(self, token: APITokenRecord, tenant: TenantRecord | None) -> None:
+    def insert_api_token(self, token: APITokenRecord, tenant: TenantRecord | None, mode: bytes) -> None:
         """Add a token, with ``tenant`` its new tenant too.
 
         ``TenantNotFound`` when no tenant is given and the token's doesn't stand; ``AlreadyExists`` when the
@@ -120,7 +124,7 @@ class Storage(TokenRepository):
     # Secrets, with their counters
 
     @abstractmethod
-    def change_secret(self, place: Place, change: Change) -> SecretState | None:
+    def change_secret(self, place: Place, change: Change, mode: bytes) -> SecretState | None:
         """Read the state of a place, apply ``change``, write what it answers; answers that.
 
         Two calls for one place don't overlap. A state whose ``secret`` is None deletes the record. ``change``
@@ -136,7 +140,7 @@ class Storage(TokenRepository):
         """The tenant's records of that kind, in any order."""
 
     @abstractmethod
-    def insert_auth_code(self, code: AuthCodeRecord) -> None:
+    def insert_auth_code(self, code: AuthCodeRecord, mode: bytes) -> None:
         """Add a code; ``TenantNotFound`` when its tenant doesn't stand."""
 
     @abstractmethod
@@ -166,7 +170,7 @@ class Storage(TokenRepository):
         """
 
     @abstractmethod
-    def insert_records(self, records: Sequence[Record]) -> int:
+    def insert_records(self, records: Sequence[Record], mode: bytes) -> int:
         """Add records as they are, all or none; answers how many were new.
 
         One that stands already with the same content (``same_content``) is passed over, with other content
@@ -174,8 +178,8 @@ class Storage(TokenRepository):
         """
 
     @abstractmethod
-    def replace_payload(self, record: SecretRecord | AuthCodeRecord, payload: bytes) -> bool:
-        """Put another payload into the record, all else untouched; False when it isn't the same any more."""
+    def replace_payloads(self, replacements: Sequence[tuple[SecretRecord | AuthCodeRecord, bytes]]) -> int:
+        """Put another payload into each record that is still the same, all else untouched; answers how many."""
 
     @abstractmethod
     def purge_records(self, now: int, limit: int) -> dict[str, int]:

@@ -26,8 +26,6 @@ _PURGE_BATCH: Final = 1000
 class SystemOperations(Operations):
     """State, upkeep and transport."""
 
-    encryption: str = "plain"
-
     @operation
     def schema_version(self) -> str:
         return self.read_schema_version()
@@ -52,7 +50,7 @@ class SystemOperations(Operations):
             backend=self.backend_name,
             latency=time.perf_counter() - began,
             schema=schema,
-            encryption=self.encryption,
+            encryption=self.encryption if failure is None else "",
             error=failure,
         )
 
@@ -140,5 +138,5 @@ class SystemOperations(Operations):
             with self.guard:
                 for record in batch:
                     self.check_payload(record)
-                added += self.insert_records(batch)
+                added += self.insert_records(batch, self.mode)
         return added

@@ -1,0 +1,50 @@
+"""What the store says of itself: marks, the change signal and the encryption mode."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import Connection, delete, exists, insert, or_, select, update
+
+from fusion_store import SYSTEM_TENANT
+from fusion_store.backend import ENCRYPTION_MARK, settle_mode
+from fusion_store_sql._schema import auth_codes, counters, marks, oauth_tokens, service_credentials, signals, tenants
+
+CHANGES: Final = "changes"
+"""The name of the change signal."""
+
+
+def read_mark(connection: Connection, name: str) -> bytes | None:
+    """The mark's value; None where none stands."""
+    return connection.scalar(select(marks.c.value).where(marks.c.name == name))
+
+
+def write_mark(connection: Connection, name: str, value: bytes | None) -> None:
+    """Set a mark; None deletes it."""
+    connection.execute(delete(marks).where(marks.c.name == name))
+    if value is not None:
+        connection.execute(insert(marks), {"name": name, "value": value})
+
+
+def raise_signal(connection: Connection) -> None:
+    """Tell caches in other processes that a token or tenant is gone."""
+    connection.execute(update(signals).where(signals.c.name == CHANGES).values(value=signals.c.value + 1))
+
+
+def settle(connection: Connection, mode: bytes) -> None:
+    """Make sure that records of that mode may be written; see ``settle_mode``."""
+    if read_mark(connection, ENCRYPTION_MARK) == mode:
+        return
+    # The first writers of an empty store queue here, and look again.
+    connection.execute(select(signals).where(signals.c.name == CHANGES).with_for_update())
+    mark = settle_mode(read_mark(connection, ENCRYPTION_MARK), mode, lambda: _is_empty(connection))
+    if mark is not None:
+        write_mark(connection, ENCRYPTION_MARK, mark)
+
+
+def _is_empty(connection: Connection) -> bool:
+    held = [exists().where(table.c.tenant_hash.is_not(None)) for table in _HELD_TABLES]
+    return not connection.scalar(select(or_(exists().where(tenants.c.tenant_hash != SYSTEM_TENANT), *held)))
+
+
+_HELD_TABLES: Final = (oauth_tokens, service_credentials, counters, auth_codes)
