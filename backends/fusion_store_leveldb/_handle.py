@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -93,6 +93,10 @@ class Stripes:
             for stripe in sorted({self.number(hash) for hash in hashes}):
                 held.enter_context(self._locks[stripe])
             yield
+
+    def hold_all(self) -> AbstractContextManager[None]:
+        """Hold the locks of all tenants."""
+        return self.hold(*(f"{stripe:02x}" for stripe in range(_STRIPES)))
 
     def number(self, hash: str) -> int:
         """Which lock is a tenant's."""

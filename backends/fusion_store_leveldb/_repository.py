@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import datetime
 from itertools import islice
 from os import PathLike
@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from fusion_store import SYSTEM_TENANT, AlreadyExists, CorruptRecord, StorageIO, StoreStats, TenantNotFound
 from fusion_store.backend import (
+    ENCRYPTION_MARK,
     APITokenRecord,
     AuthCodeRecord,
     Change,
@@ -29,6 +30,7 @@ from fusion_store.backend import (
     SecretState,
     TenantCounts,
     TenantRecord,
+    mode_of,
     same_content,
 )
 from fusion_store_leveldb import _codec as codec
@@ -38,7 +40,7 @@ from fusion_store_leveldb import _survey as survey
 from fusion_store_leveldb._handle import Stripes
 from fusion_store_leveldb._opening import back_up, open_handle
 from fusion_store_leveldb._purge import Purge
-from fusion_store_leveldb._session import Changes, View
+from fusion_store_leveldb._session import Changes, Session, View
 
 LOCK_TIMEOUT: Final = 5.0
 """Seconds to wait for a store that another process holds, unless the caller says otherwise."""
@@ -70,7 +72,7 @@ class LevelDBTokenRepository(RecordRepository):
         self._handle = open_handle(path, create=create, lock_timeout=lock_timeout)
 
     def insert_api_token(self, token: APITokenRecord, tenant: TenantRecord | None, mode: bytes) -> None:
-        with self._stripes.hold(token.tenant_hash), self._handle.use() as session:
+        with self._adding(mode, token.tenant_hash) as session:
             if rows.find_token(session, token.hash) is not None:
                 raise AlreadyExists("an API token of that hash stands already")
             standing = rows.has_tenant(session, token.tenant_hash)
@@ -187,7 +189,7 @@ class LevelDBTokenRepository(RecordRepository):
             return True
 
     def change_secret(self, place: Place, change: Change, mode: bytes) -> SecretState | None:
-        with self._stripes.hold(place.tenant_hash), self._handle.use() as session:
+        with self._adding(mode, place.tenant_hash) as session:
             before = rows.read_state(session, place)
             after = change(before)
             if after is None:
@@ -214,7 +216,7 @@ class LevelDBTokenRepository(RecordRepository):
             return list(rows.scan_secrets(session, tenant_hash, kind))
 
     def insert_auth_code(self, code: AuthCodeRecord, mode: bytes) -> None:
-        with self._stripes.hold(code.place.tenant_hash), self._handle.use() as session:
+        with self._adding(mode, code.place.tenant_hash) as session:
             if not rows.has_tenant(session, code.place.tenant_hash):
                 raise TenantNotFound
             changes = Changes()
@@ -238,8 +240,7 @@ class LevelDBTokenRepository(RecordRepository):
 
     def read_mark(self, name: str) -> bytes | None:
         with self._handle.use() as session:
-            value = session.get(keys.mark(name))
-        return None if value is None else codec.decode_bytes(value, "mark")
+            return rows.read_mark(session, name)
 
     def write_mark(self, name: str, value: bytes | None) -> None:
         changes = Changes()
@@ -247,7 +248,8 @@ class LevelDBTokenRepository(RecordRepository):
             changes.delete(keys.mark(name))
         else:
             changes.put(keys.mark(name), codec.encode_bytes(value))
-        with self._handle.use() as session:
+        # Whoever adds a record relies on the mode that it found.
+        with self._stripes.hold_all() if name == ENCRYPTION_MARK else nullcontext(), self._handle.use() as session:
             session.write(changes)
 
     def change_signal(self) -> int:
@@ -259,7 +261,7 @@ class LevelDBTokenRepository(RecordRepository):
 
     def insert_records(self, records: Sequence[Record], mode: bytes) -> int:
         hashes = {hash for record in records for hash in _hashes(record)}
-        with self._stripes.hold(*hashes), self._handle.use() as session:
+        with self._adding(mode, *hashes) as session:
             new: dict[tuple[type[Record], object], Record] = {}
             tenants: set[str] = set()
             for record in records:
@@ -330,6 +332,19 @@ class LevelDBTokenRepository(RecordRepository):
 
     def close_storage(self) -> None:
         self._handle.close()
+
+    @contextmanager
+    def _adding(self, mode: bytes, *hashes: str) -> Iterator[Session]:
+        """The database, to add records of that mode, with the locks of ``hashes`` held.
+
+        Where the store isn't of that mode yet, all locks are held, so that nobody settles another one meanwhile.
+        """
+        with self._stripes.hold(*hashes), self._handle.use() as session:
+            if mode_of(rows.read_mark(session, ENCRYPTION_MARK)) is mode_of(mode):
+                yield session
+                return
+        with self._stripes.hold_all(), self._handle.use() as session:
+            yield session
 
     @contextmanager
     def _raises_signal(self) -> Iterator[None]:

@@ -152,11 +152,15 @@ def read_schema(view: View) -> str:
     return codec.decode_bytes(value, "schema").decode(errors="replace")
 
 
+def read_mark(view: View, name: str) -> bytes | None:
+    """The value of a mark; None when there is none."""
+    value = view.get(keys.mark(name))
+    return None if value is None else codec.decode_bytes(value, "mark")
+
+
 def settle_mode(changes: Changes, view: View, mode: bytes) -> None:
     """Make sure that records of that mode may be written; see ``fusion_store.backend.settle_mode``."""
-    value = view.get(keys.mark(ENCRYPTION_MARK))
-    standing = None if value is None else codec.decode_bytes(value, "mark")
-    mark = backend.settle_mode(standing, mode, lambda: _is_empty(view))
+    mark = backend.settle_mode(read_mark(view, ENCRYPTION_MARK), mode, lambda: _is_empty(view))
     if mark is not None:
         changes.put(keys.mark(ENCRYPTION_MARK), codec.encode_bytes(mark))
 

@@ -13,6 +13,7 @@ from fusion_store import (
     SYSTEM_TENANT,
     AlreadyExists,
     CredentialType,
+    EncryptionError,
     OAuthTokenData,
     ServiceCredentials,
     TenantNotFound,
@@ -23,6 +24,7 @@ from tests.leveldb.conftest import Opener, raw
 pytest.importorskip("plyvel")
 
 from fusion_store.backend import (
+    ENCRYPTION_MARK,
     PLAIN_MARK,
     APITokenRecord,
     AuthCodeRecord,
@@ -167,6 +169,36 @@ def test_two_imports_of_one_hash_at_once_are_told_apart(open_store: Opener) -> N
     other.join()
     assert len(errors) == 1
     assert list(repository.find_damage()) == []
+
+
+def test_two_modes_are_never_settled_at_once(open_store: Opener) -> None:
+    repository = open_store()
+    sealed = b"sealed:by a layer"
+    errors: list[Exception] = []
+
+    def add_plain() -> None:
+        try:
+            repository.insert_records([TenantRecord("22" * 32, 0)], PLAIN_MARK)
+        except EncryptionError as error:
+            errors.append(error)
+
+    other = pause_after_reading(repository, add_plain)
+    repository.insert_records([TenantRecord("11" * 32, 0)], sealed)
+    other.join()
+    assert len(errors) == 1
+    assert repository.get_tenant("22" * 32) is None
+
+
+def test_the_mark_is_not_changed_while_a_record_of_its_mode_is_added(open_store: Opener) -> None:
+    repository = open_store()
+    repository.insert_records([TenantRecord("11" * 32, 0)], PLAIN_MARK)
+    change = threading.Thread(target=repository.write_mark, args=(ENCRYPTION_MARK, b"sealed"))
+    with repository._adding(PLAIN_MARK, "22" * 32):
+        change.start()
+        change.join(0.2)
+        assert change.is_alive()
+    change.join()
+    assert repository.read_mark(ENCRYPTION_MARK) == b"sealed"
 
 
 def test_stripes_are_taken_in_one_order(open_store: Opener) -> None:
