@@ -13,7 +13,7 @@ from typing import Any, Concatenate, Final, ParamSpec, Self, TypeVar
 
 from fusion_store._errors import StoreClosed
 from fusion_store._interface import TokenRepository
-from fusion_store._records import Record
+from fusion_store._records import ExportedRecord
 from fusion_store._values import APITokenMetadata
 
 DEFAULT_THREADS: Final = 16
@@ -93,7 +93,7 @@ class AsyncTokenRepository:
         """As ``TokenRepository.iter_api_tokens``, for ``async for``."""
         return self._iterate(self.repository.iter_api_tokens)
 
-    def export_records(self) -> AsyncIterator[Record]:
+    def export_records(self) -> AsyncIterator[ExportedRecord]:
         """As ``TokenRepository.export_records``, for ``async for``."""
         return self._iterate(self.repository.export_records)
 

@@ -11,6 +11,9 @@ from fusion_store._errors import ConfigError
 
 URL_VARIABLE: Final = "FUSION_STORE_URL"
 DATA_DIR_VARIABLE: Final = "FUSION_STORE_DATA_DIR"
+KEYS_VARIABLE: Final = "FUSION_STORE_KEYS"
+KEY_FILE_VARIABLE: Final = "FUSION_STORE_KEY_FILE"
+CIPHER_VARIABLE: Final = "FUSION_STORE_CIPHER"
 _SYSTEM_DATA_DIR: Final = Path("/opt/fusion-store")
 _DEFAULT_FILE: Final = "fusion-store.db"
 

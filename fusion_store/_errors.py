@@ -192,14 +192,25 @@ class ForkedHandle(StoreError):
 
 
 class EncryptionError(FusionStoreError):
-    """A payload can't be sealed or opened."""
+    """A payload can't be sealed or opened.
+
+    ``tenant_hash``, ``kind`` and ``service`` say which; they are empty where the store as a whole is meant.
+    """
+
+    def __init__(self, message: str, *, tenant_hash: str = "", kind: str = "", service: str = "") -> None:
+        super().__init__(message)
+        self.tenant_hash = tenant_hash
+        self.kind = kind
+        self.service = service
 
 
 class WrongKey(EncryptionError):
-    """No key at hand opens the payload; ``key_id`` is the fingerprint of the one that would."""
+    """No key at hand opens the payload; ``key_id`` is the fingerprint of the one that would, else empty."""
 
-    def __init__(self, message: str, key_id: str = "") -> None:
-        super().__init__(message)
+    def __init__(
+        self, message: str, key_id: str = "", *, tenant_hash: str = "", kind: str = "", service: str = ""
+    ) -> None:
+        super().__init__(message, tenant_hash=tenant_hash, kind=kind, service=service)
         self.key_id = key_id
 
 

@@ -24,7 +24,7 @@ from os import PathLike
 from types import TracebackType
 from typing import Any, Self
 
-from fusion_store._records import Record
+from fusion_store._records import ExportedRecord
 from fusion_store._values import (
     APITokenMetadata,
     AuthCode,
@@ -296,19 +296,20 @@ class TokenRepository(ABC):
         """
 
     @abstractmethod
-    def export_records(self) -> Iterator[Record]:
+    def export_records(self) -> Iterator[ExportedRecord]:
         """Every record of the store, tenant by tenant in the order of their hashes, in constant memory.
 
-        Hashes, times, versions and payloads are as stored; counters and codes are included, claims not.
-        A corrupt record raises ``CorruptRecord``.
+        Hashes, times, versions and payloads are as stored, sealed ones too; counters and codes are included,
+        claims not. A sealed store's mark comes first. A corrupt record raises ``CorruptRecord``.
         """
 
     @abstractmethod
-    def import_records(self, records: Iterable[Record]) -> int:
+    def import_records(self, records: Iterable[ExportedRecord]) -> int:
         """Add exported records, and say how many were new.
 
         A record that stands already with the same content is passed over, so that an import can be run
-        again; one with other content is ``AlreadyExists``. A malformed record is ``InvalidInput``, one of a
+        again; one with other content is ``AlreadyExists``. Plain records are sealed on their way into a sealed
+        store; an empty store takes the mode of the records. A malformed record is ``InvalidInput``, one of a
         tenant that neither stands nor came before it is ``TenantNotFound``; earlier batches stay.
         """
 

@@ -159,4 +159,14 @@ class AuthCodeRecord(Value, frozen=True, tag="auth_code", tag_field="record"):
         return _checksum(self.hash)
 
 
+class MarkRecord(Value, frozen=True, tag="mark", tag_field="record"):
+    """What a store says of itself; precedes the records of a sealed one in an export."""
+
+    name: str
+    value: bytes
+
+
 Record = TenantRecord | APITokenRecord | SecretRecord | CounterRecord | AuthCodeRecord
+
+ExportedRecord = Record | MarkRecord
+"""What an export consists of."""

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from fusion_store._config import default_url
+from fusion_store._config import CIPHER_VARIABLE, KEY_FILE_VARIABLE, KEYS_VARIABLE, default_url
 from fusion_store._errors import ConfigError
 from fusion_store._interface import TokenRepository
 from fusion_store._urls import StoreURL
 
 if TYPE_CHECKING:
-    from fusion_store.backend import Backend
+    from fusion_store.backend import Backend, RecordRepository
+    from fusion_store.layers import Keyring
 
 ENTRY_POINT_GROUP: Final = "fusion_store.backends"
 
@@ -48,6 +50,7 @@ def get_repository(
     url: str | None = None,
     *,
     create: bool = True,
+    encryption_keys: Sequence[str] | Keyring | None = None,
     token_prefix: str | None = None,
     clock: Callable[[], datetime] | None = None,
 ) -> TokenRepository:
@@ -56,17 +59,60 @@ def get_repository(
     - ``url``: by default ``FUSION_STORE_URL``, else SQLite in the data directory. Schemes: ``memory``,
       ``sqlite``, ``leveldb``, and what is registered under the entry-point group ``fusion_store.backends``.
     - ``create``: whether an empty location gets a new vault; else it is ``StoreNotFound``.
+    - ``encryption_keys``: keys to seal payloads with, the first, and to open them with, all; as strings or a
+      ``Keyring``. By default ``FUSION_STORE_KEYS`` (separated by commas) or ``FUSION_STORE_KEY_FILE`` (one a line,
+      mode 0600); without any, a sealed store still lists and revokes.
     - ``token_prefix``: new API tokens are ``PREFIX_`` and 49 base62 characters, the form secret scanners know;
       by default 64 hex characters.
     - ``clock``: answers the present as an aware datetime; by default the system's.
 
-    Raises ``ConfigError`` for a URL that can't be used, naming what is known or the extra to install, and a
-    ``StoreError`` when the store can't be opened. The caller closes the repository.
+    Raises ``ConfigError`` for a URL or key that can't be used, naming what is known or the extra to install, a
+    ``StoreError`` when the store can't be opened, and an ``EncryptionError`` when it isn't sealed, or not with these
+    keys. The caller closes the repository.
     """
     from fusion_store.backend import OpenOptions
 
+    keyring = find_keyring(encryption_keys)
     backend, parsed = find_backend(url)
-    return backend.open(parsed, OpenOptions(create, token_prefix, clock))
+    repository = backend.open(parsed, OpenOptions(create, token_prefix, clock))
+    try:
+        return _encrypted(repository, keyring)
+    except BaseException:
+        repository.close()
+        raise
+
+
+def _encrypted(repository: RecordRepository, keyring: Keyring | None) -> RecordRepository:
+    from fusion_store.backend import ENCRYPTION_MARK, Mode, holds_records, mode_of
+
+    if keyring is None:
+        sealed = mode_of(repository.read_mark(ENCRYPTION_MARK)) is Mode.SEALED
+        if not sealed or not holds_records(repository):
+            return repository
+    from fusion_store.layers import EncryptedTokenRepository
+
+    return EncryptedTokenRepository(repository, keyring or ())
+
+
+def find_keyring(keys: Sequence[str] | Keyring | None = None) -> Keyring | None:
+    """The given keys, or those that the environment names; None when there are none."""
+    environment = {
+        name: value for name in (KEYS_VARIABLE, KEY_FILE_VARIABLE) if (value := os.environ.get(name, "").strip())
+    }
+    if keys is None and not environment:
+        return None
+    from fusion_store.layers import Cipher, Keyring, read_key_file
+
+    if keys is None:
+        if len(environment) > 1:
+            raise ConfigError(f"both {KEYS_VARIABLE} and {KEY_FILE_VARIABLE} are set: use one")
+        listed = environment.get(KEYS_VARIABLE)
+        keys = listed.split(",") if listed else read_key_file(environment[KEY_FILE_VARIABLE])
+        if not keys:
+            raise ConfigError("the key file holds no key")
+    if not isinstance(keys, Keyring):
+        keys = Keyring(keys, cipher=os.environ.get(CIPHER_VARIABLE) or Cipher.FERNET)
+    return keys if keys else None
 
 
 def find_backend(url: str | None) -> tuple[Backend, StoreURL]:

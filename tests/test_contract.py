@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
@@ -11,9 +12,11 @@ from uuid import uuid4
 
 import pytest
 
+from fusion_store.layers import Cipher, Key, Keyring
 from fusion_store.testing import ContractStore
 from fusion_store.testing.contract import *  # noqa: F403
 
+KEY = Key.generate()
 BACKENDS_VARIABLE = "FUSION_STORE_TEST_BACKENDS"
 
 
@@ -37,10 +40,24 @@ def leveldb(folder: Path) -> ContractStore:
     )
 
 
-CASES = {
+def encrypted(make: Callable[[Path], ContractStore], cipher: str) -> Callable[[Path], ContractStore]:
+    """The same store, sealed."""
+
+    def sealed(folder: Path) -> ContractStore:
+        return replace(make(folder), options={"encryption_keys": Keyring([KEY], cipher=cipher)})
+
+    return sealed
+
+
+BACKENDS = {
     "memory": Case(None, memory),
     "sqlite": Case("sqlalchemy", sqlite),
     "leveldb": Case("plyvel", leveldb),
+}
+CASES = BACKENDS | {
+    f"{name}+{suffix}": Case(case.driver, encrypted(case.make, cipher))
+    for name, case in BACKENDS.items()
+    for suffix, cipher in (("encrypted", Cipher.FERNET), ("aes-gcm", Cipher.AES_256_GCM))
 }
 
 

@@ -9,7 +9,9 @@ from fusion_store._records import (
     APITokenRecord,
     AuthCodeRecord,
     CounterRecord,
+    ExportedRecord,
     Kind,
+    MarkRecord,
     Place,
     Record,
     SecretRecord,
@@ -21,7 +23,8 @@ from fusion_store.backend._backend import Backend, OpenOptions
 from fusion_store.backend._check import same_content
 from fusion_store.backend._guard import InFlightGuard
 from fusion_store.backend._last_used import LastUsedCoalescer
-from fusion_store.backend._modes import ENCRYPTION_MARK, PLAIN_MARK, Mode, mode_of, refusal, settle_mode
+from fusion_store.backend._modes import ENCRYPTION_MARK, PLAIN_MARK, Mode, holds_records, mode_of, refusal, settle_mode
+from fusion_store.backend._payloads import SEALED_MAGIC
 from fusion_store.backend._repository import RecordRepository
 from fusion_store.backend._rules import Change, SecretState
 from fusion_store.backend._storage import RecordPage, Storage, TenantCounts
@@ -30,15 +33,18 @@ from fusion_store.backend._tokens import hash_token, new_api_token, new_auth_cod
 __all__ = [
     "ENCRYPTION_MARK",
     "PLAIN_MARK",
+    "SEALED_MAGIC",
     "APITokenRecord",
     "AuthCodeRecord",
     "Backend",
     "Change",
     "CorruptPlace",
     "CounterRecord",
+    "ExportedRecord",
     "InFlightGuard",
     "Kind",
     "LastUsedCoalescer",
+    "MarkRecord",
     "Mode",
     "OpenOptions",
     "Place",
@@ -52,6 +58,7 @@ __all__ = [
     "TenantCounts",
     "TenantRecord",
     "hash_token",
+    "holds_records",
     "mode_of",
     "new_api_token",
     "new_auth_code",

@@ -42,7 +42,7 @@ class APITokenOperations(Operations):
             if standing == SYSTEM_TENANT:
                 raise InvalidInput("tenant_hash", "the system tenant has no API tokens")
         now = self._now()
-        token, prefix = new_api_token(self._token_prefix)
+        token, prefix = new_api_token(self.token_prefix)
         hash = known_hash(token)
         record = APITokenRecord(
             hash=hash,
@@ -123,7 +123,7 @@ class APITokenOperations(Operations):
             old = None if known is None else self.read_api_token(known)
             if old is None or (old.expires_at is not None and old.expires_at <= now):
                 raise TokenNotFound
-            token, prefix = new_api_token(self._token_prefix)
+            token, prefix = new_api_token(self.token_prefix)
             new = replace(
                 old,
                 hash=known_hash(token),

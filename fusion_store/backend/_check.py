@@ -12,7 +12,9 @@ from fusion_store._records import (
     APITokenRecord,
     AuthCodeRecord,
     CounterRecord,
+    ExportedRecord,
     Kind,
+    MarkRecord,
     Place,
     Record,
     SecretRecord,
@@ -20,16 +22,17 @@ from fusion_store._records import (
 )
 from fusion_store._values import SYSTEM_TENANT
 from fusion_store.backend import _limits as limits
+from fusion_store.backend._modes import ENCRYPTION_MARK, Mode, mode_of
 
 _is_prefix: Final = re.compile(r"[0-9A-Za-z]{1,8}").fullmatch
 
 
-def check_record(record: object) -> Record:
+def check_record(record: object) -> ExportedRecord:
     """The record without its claim, when each field has its type and keeps the limits; else ``InvalidInput``."""
-    if not isinstance(record, Record):
+    if not isinstance(record, ExportedRecord):
         raise InvalidInput("records", "must be records as exported")
     try:
-        checked = msgspec.convert(msgspec.to_builtins(record, builtin_types=(bytes,)), Record)
+        checked = msgspec.convert(msgspec.to_builtins(record, builtin_types=(bytes,)), ExportedRecord)
     except (msgspec.MsgspecError, TypeError, ValueError):
         checked = None
     if checked is None or checked != record:
@@ -51,8 +54,11 @@ def _settled(record: Record) -> Record:
     return record
 
 
-def _check_fields(record: Record) -> None:
+def _check_fields(record: ExportedRecord) -> None:
     match record:
+        case MarkRecord():
+            if record.name != ENCRYPTION_MARK or mode_of(record.value) is not Mode.SEALED:
+                raise InvalidInput("records", "a mark that isn't a sealed store's")
         case TenantRecord():
             _hash(record.tenant_hash, "tenant_hash")
             _times(created_at=record.created_at)

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Final
 
 from fusion_store._errors import EncryptionError, NotEncrypted, WrongKey
+from fusion_store.backend._storage import Storage
 
 ENCRYPTION_MARK: Final = "encryption"
 """The name of the mark."""
@@ -53,3 +54,8 @@ def refusal(standing: bytes | None) -> EncryptionError:
         case Mode.CONVERTING:
             return NotEncrypted("the vault is half converted: run fusion-store key convert again")
     return NotEncrypted("the vault holds plain records: run fusion-store key convert --to encrypted")
+
+
+def holds_records(storage: Storage) -> bool:
+    """Whether a store isn't empty: a tenant stands besides the system's, or something under that."""
+    return bool(storage.scan_tenants(None, 1, 0)) or len(storage.scan_records(None, 1).records) > 1

@@ -56,18 +56,18 @@ class Operations(Storage):
         guard: InFlightGuard | None = None,
     ) -> None:
         try:
-            self._token_prefix = limits.token_prefix(token_prefix)
+            self.token_prefix = limits.token_prefix(token_prefix)
         except InvalidInput as error:
             raise ConfigError(str(error)) from None
-        self._clock = clock
+        self.clock = clock
         self.guard = InFlightGuard() if guard is None else guard
         self._last_used = LastUsedCoalescer(self._write_last_used)
         _open_repositories.add(self)
 
     def _now(self) -> int:
-        if self._clock is None:
+        if self.clock is None:
             return time.time_ns() // 1000
-        return limits.micros(self._clock(), "clock")
+        return limits.micros(self.clock(), "clock")
 
     @operation
     def flush(self) -> None:
@@ -78,8 +78,11 @@ class Operations(Storage):
             self.touch_api_tokens(last_used)
 
     def close(self) -> None:
-        if not self.guard.close():
-            return
+        if self.guard.close():
+            self.finish()
+
+    def finish(self) -> None:
+        """The end of ``close``, when no call is under way: write what was collected, and release the storage."""
         _open_repositories.discard(self)
         self._last_used.stop()
         try:

@@ -11,10 +11,13 @@ from zlib import crc32
 
 import msgspec
 
-from fusion_store._errors import CorruptRecord
+from fusion_store._errors import CorruptRecord, WrongKey
 from fusion_store._records import AuthCodeRecord, Binding, SecretRecord
 from fusion_store._values import CredentialType, OAuthTokenData, ServiceCredentials
 from fusion_store.backend import _limits as limits
+
+SEALED_MAGIC: Final = b"\xf5fs\x01"
+"""What every sealed payload begins with, and no plain one."""
 
 _FORMAT: Final = b"\x01"
 _HEADER_BYTES: Final = 5
@@ -90,6 +93,13 @@ def read_credentials(record: SecretRecord) -> ServiceCredentials:
 
 
 def _body(binding: Binding, payload: bytes) -> bytes:
+    if payload.startswith(SEALED_MAGIC):
+        raise WrongKey(
+            "the vault is sealed, and no key is at hand",
+            tenant_hash=binding.tenant_hash,
+            kind=binding.kind,
+            service=binding.service,
+        )
     body = payload[_HEADER_BYTES:]
     if payload[:_HEADER_BYTES] != _FORMAT + _crc(binding, body):
         raise _corrupt(binding)

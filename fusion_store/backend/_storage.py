@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from os import PathLike
-from typing import ClassVar
 
 from fusion_store._interface import TokenRepository
 from fusion_store._records import (
@@ -53,7 +52,7 @@ class Storage(TokenRepository):
       the system's, and nothing under that.
     """
 
-    backend_name: ClassVar[str]
+    backend_name: str
     """What ``health`` calls the backend, for example ``sqlite``."""
 
     # API tokens and tenants

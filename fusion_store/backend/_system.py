@@ -10,17 +10,32 @@ from itertools import islice
 from os import PathLike
 from typing import Final
 
-from fusion_store._errors import CorruptRecord, CorruptStore, StoreClosed, StoreError
-from fusion_store._records import AuthCodeRecord, CounterRecord, Kind, Record, SecretRecord
+from fusion_store._errors import (
+    CorruptRecord,
+    CorruptStore,
+    EncryptionError,
+    NotEncrypted,
+    StoreClosed,
+    StoreError,
+    Tampered,
+    WrongKey,
+)
+from fusion_store._records import AuthCodeRecord, CounterRecord, ExportedRecord, Kind, MarkRecord, Record, SecretRecord
 from fusion_store._values import CheckReport, CorruptPlace, Health, StoreStats
 from fusion_store.backend import _payloads as payloads
 from fusion_store.backend._check import check_record
+from fusion_store.backend._modes import ENCRYPTION_MARK, Mode, mode_of
 from fusion_store.backend._operations import Operations, operation
 from fusion_store.backend._storage import RecordPage
 
 _PAGE: Final = 500
 _IMPORT_BATCH: Final = 500
 _PURGE_BATCH: Final = 1000
+_WRONG_SEALS: Final = {
+    NotEncrypted: "not sealed",
+    WrongKey: "sealed with a key that isn't at hand",
+    Tampered: "altered, or sealed for another place",
+}
 
 
 class SystemOperations(Operations):
@@ -80,6 +95,8 @@ class SystemOperations(Operations):
             self.check_payload(record)
         except CorruptRecord as error:
             return CorruptPlace(error.kind, error.tenant_hash, error.service, error.reason)
+        except EncryptionError as error:
+            return CorruptPlace(error.kind, error.tenant_hash, error.service, _WRONG_SEALS[type(error)])
         return None
 
     def _pages(self, guard: AbstractContextManager[None]) -> Iterator[RecordPage]:
@@ -93,12 +110,20 @@ class SystemOperations(Operations):
                 return
 
     def check_payload(self, record: Record) -> None:
-        """Raise ``CorruptRecord`` when the record's payload, if it has one, doesn't read."""
+        """Raise ``CorruptRecord`` or an ``EncryptionError`` when a record's payload, if it has one, doesn't read."""
         if isinstance(record, AuthCodeRecord):
             payloads.unpack_json(record)
         elif isinstance(record, SecretRecord):
             read = payloads.read_oauth_token if record.place.kind is Kind.OAUTH else payloads.read_credentials
             read(record)
+
+    def check_outgoing(self, record: Record) -> None:
+        """As ``check_payload``, for a record to be exported as it is stored: a layer opens nothing for it."""
+        self.check_payload(record)
+
+    def check_incoming(self, record: Record) -> None:
+        """As ``check_payload``, for a record to be imported, sealed or plain: a layer opens nothing for it."""
+        self.check_payload(record)
 
     @operation
     def purge_expired(self) -> dict[str, int]:
@@ -114,12 +139,16 @@ class SystemOperations(Operations):
         self._last_used.flush()
         self.backup_storage(path)
 
-    def export_records(self) -> Iterator[Record]:
+    def export_records(self) -> Iterator[ExportedRecord]:
         self.guard.check()
         return self._export_records()
 
-    def _export_records(self) -> Iterator[Record]:
+    def _export_records(self) -> Iterator[ExportedRecord]:
         self.flush()
+        with self.guard:
+            mark = self.read_mark(ENCRYPTION_MARK)
+        if mark is not None and mode_of(mark) is Mode.SEALED:
+            yield MarkRecord(ENCRYPTION_MARK, mark)
         for page in self._pages(self.guard):
             if page.corrupt:
                 place = page.corrupt[0]
@@ -128,15 +157,22 @@ class SystemOperations(Operations):
                 )
             for record in page.records:
                 self.guard.check()
-                self.check_payload(record)
+                self.check_outgoing(record)
                 yield record.without_claim() if isinstance(record, CounterRecord) else record
 
-    def import_records(self, records: Iterable[Record]) -> int:
+    def import_records(self, records: Iterable[ExportedRecord]) -> int:
         self.guard.check()
-        added, source = 0, iter(records)
+        added, source, mode = 0, iter(records), self.mode
         while batch := [check_record(record) for record in islice(source, _IMPORT_BATCH)]:
             with self.guard:
-                for record in batch:
-                    self.check_payload(record)
-                added += self.insert_records(batch, self.mode)
+                mode = self._incoming_mode(batch, mode)
+                incoming = [record for record in batch if not isinstance(record, MarkRecord)]
+                if mode_of(mode) is mode_of(self.mode):
+                    for record in incoming:
+                        self.check_incoming(record)
+                added += self.insert_records(incoming, mode)
         return added
+
+    def _incoming_mode(self, batch: list[ExportedRecord], mode: bytes) -> bytes:
+        marks = [record.value for record in batch if isinstance(record, MarkRecord)]
+        return marks[-1] if marks and mode_of(self.mode) is Mode.PLAIN else mode

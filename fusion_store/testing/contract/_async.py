@@ -20,7 +20,7 @@ from fusion_store import (
 )
 from fusion_store.testing import ContractStore
 from fusion_store.testing.contract._lifecycle import OPERATIONS, BlockingClock
-from fusion_store.testing.contract._making import UNKNOWN, api_key, crafted_tenant, exported, oauth
+from fusion_store.testing.contract._making import UNKNOWN, api_key, crafted_tenant, oauth
 
 MINUTE = timedelta(minutes=1)
 
@@ -56,7 +56,7 @@ def test_the_operations_work_as_coroutines(repository: TokenRepository) -> None:
             assert await vault.delete_credentials(tenant, "github", CredentialType.API_KEY) is True
             rotated = await vault.rotate_api_token(issued.hash)
             assert [token async for token in vault.iter_api_tokens()] == [rotated.metadata]
-            assert [record async for record in vault.export_records()] == exported(repository)
+            assert [record async for record in vault.export_records()] == list(repository.export_records())
             assert await vault.import_records(crafted_tenant(1)) == 2
             assert (await vault.health()).ok
             assert (await vault.check()).ok
@@ -160,7 +160,7 @@ def test_an_async_iterator_goes_through_any_number(repository: TokenRepository) 
     async def main() -> None:
         async with AsyncTokenRepository(repository) as vault:
             assert [token async for token in vault.iter_api_tokens()] == repository.list_api_tokens(limit=1000)
-            assert [record async for record in vault.export_records()] == exported(repository)
+            assert [record async for record in vault.export_records()] == list(repository.export_records())
 
     run(main)
 

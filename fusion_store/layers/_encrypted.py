@@ -1,0 +1,140 @@
+"""Encryption at rest, as a layer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from typing import Final, TypeVar
+
+from msgspec.structs import replace
+
+from fusion_store._errors import EncryptionError, WrongKey
+from fusion_store._records import AuthCodeRecord, Binding, Kind, Place, Record, SecretRecord
+from fusion_store.backend import (
+    ENCRYPTION_MARK,
+    Change,
+    Mode,
+    RecordRepository,
+    SecretState,
+    holds_records,
+    mode_of,
+    refusal,
+)
+from fusion_store.layers._keyring import Key, Keyring
+from fusion_store.layers._layer import Layer
+from fusion_store.layers._seal import Seal, is_sealed, split
+
+_MARK_PREFIX: Final = b"sealed:"
+_MARK_BINDING: Final = Binding("", "mark", ENCRYPTION_MARK, "", None)
+_MARK_CONTENT: Final = b"sealed"
+
+R = TypeVar("R", bound=SecretRecord | AuthCodeRecord)
+
+
+class EncryptedTokenRepository(Layer):
+    """Seals every payload on its way down and opens it on its way up.
+
+    Sealed are access and refresh tokens, token types, OAuth scopes and metadata, credential data and what auth codes
+    carry. Tenant and service names, descriptions, times, expiry and API tokens (hashes anyway) lie open.
+
+    ``keyring`` holds the keys (or is a sequence of key strings): the first seals, all open. With an empty one
+    everything works that opens or seals no payload; the rest raises ``WrongKey``.
+
+    Opening raises ``NotEncrypted`` for a plain store that holds records, ``WrongKey`` when no key at hand opens
+    the store's mark, ``Tampered`` when the mark was altered. Reading raises ``NotEncrypted`` for a payload that
+    isn't sealed, ``WrongKey`` (with its ``key_id``) for one sealed with a key that isn't at hand, and ``Tampered``
+    for one that was altered, or moved from where it was sealed. Not noticed: a record rolled back to an older
+    state of its own, and changes to the rows of API tokens.
+    """
+
+    encryption = "encrypted"
+
+    def __init__(self, inner: RecordRepository, keyring: Keyring | Iterable[Key | str]) -> None:
+        super().__init__(inner)
+        self.keyring = keyring if isinstance(keyring, Keyring) else Keyring(keyring)
+        self.seal = Seal(self.keyring)
+        with self.guard:
+            self.mode = self._settled_mark()
+
+    def _settled_mark(self) -> bytes:
+        standing = self.inner.read_mark(ENCRYPTION_MARK)
+        if holds_records(self.inner):
+            if standing is None or mode_of(standing) is not Mode.SEALED:
+                raise refusal(standing)
+            if self.keyring:
+                self.seal.open(standing.removeprefix(_MARK_PREFIX), _MARK_BINDING)
+            return standing
+        if not self.keyring:
+            raise WrongKey("sealing a vault needs a key")
+        return self.new_mark()
+
+    def new_mark(self) -> bytes:
+        """The mark of a sealed store, sealed with the first key."""
+        return _MARK_PREFIX + self.seal.seal(_MARK_CONTENT, _MARK_BINDING)
+
+    def change_secret(self, place: Place, change: Change, mode: bytes) -> SecretState | None:
+        def sealed_change(state: SecretState) -> SecretState | None:
+            answer = change(state)
+            if answer is None or answer.secret is None or answer.secret is state.secret:
+                return answer
+            return replace(answer, secret=self.sealed(answer.secret))
+
+        return self.inner.change_secret(place, sealed_change, mode)
+
+    def read_secret(self, place: Place) -> SecretRecord | None:
+        record = self.inner.read_secret(place)
+        return None if record is None else self.opened(record)
+
+    def scan_secrets(self, tenant_hash: str, kind: Kind) -> list[SecretRecord]:
+        return [self.opened(record) for record in self.inner.scan_secrets(tenant_hash, kind)]
+
+    def insert_auth_code(self, code: AuthCodeRecord, mode: bytes) -> None:
+        self.inner.insert_auth_code(self.sealed(code), mode)
+
+    def take_auth_code(self, hash: str) -> AuthCodeRecord | None:
+        if not self.keyring:
+            raise WrongKey("the vault is sealed, and no key is at hand")
+        code = self.inner.take_auth_code(hash)
+        if code is None:
+            return None
+        try:
+            return self.opened(code)
+        except EncryptionError:
+            # Nobody has seen what it carries: it may still be redeemed where the key is at hand.
+            self.inner.insert_auth_code(code, self.mode)
+            raise
+
+    def insert_records(self, records: Sequence[Record], mode: bytes) -> int:
+        return self.inner.insert_records([self._sealed_if_plain(record) for record in records], mode)
+
+    def _sealed_if_plain(self, record: Record) -> Record:
+        if isinstance(record, SecretRecord | AuthCodeRecord) and not is_sealed(record.payload):
+            return self.sealed(record)
+        return record
+
+    def check_payload(self, record: Record) -> None:
+        if isinstance(record, SecretRecord | AuthCodeRecord):
+            if self.keyring:
+                super().check_payload(self.opened(record))
+            else:
+                split(record.payload, record.binding())
+
+    def check_outgoing(self, record: Record) -> None:
+        if isinstance(record, SecretRecord | AuthCodeRecord):
+            split(record.payload, record.binding())
+
+    def check_incoming(self, record: Record) -> None:
+        if not isinstance(record, SecretRecord | AuthCodeRecord) or not is_sealed(record.payload):
+            super().check_payload(record)
+            return
+        # Only a key can tell more than the form; one that isn't at hand keeps nobody from moving a store.
+        with suppress(WrongKey):
+            self.opened(record)
+
+    def sealed(self, record: R) -> R:
+        """The record with its payload sealed; ``WrongKey`` without keys."""
+        return replace(record, payload=self.seal.seal(record.payload, record.binding()))
+
+    def opened(self, record: R) -> R:
+        """The record with its payload opened; ``NotEncrypted``, ``WrongKey`` or ``Tampered``."""
+        return replace(record, payload=self.seal.open(record.payload, record.binding()))

@@ -1,0 +1,127 @@
+"""The base of all layers: a repository over another one's storage operations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from os import PathLike
+
+from fusion_store._records import (
+    APITokenRecord,
+    AuthCodeRecord,
+    Kind,
+    Place,
+    Record,
+    SecretRecord,
+    TenantRecord,
+)
+from fusion_store._values import CorruptPlace, StoreStats
+from fusion_store.backend import (
+    Change,
+    RecordPage,
+    RecordRepository,
+    SecretState,
+    TenantCounts,
+)
+
+
+class Layer(RecordRepository):
+    """Forwards every storage operation to ``inner``; a subclass overrides those it changes.
+
+    It has the clock and token prefix of ``inner``, shares its in-flight guard, and owns it: closing the layer
+    closes ``inner``.
+    """
+
+    def __init__(self, inner: RecordRepository) -> None:
+        super().__init__(clock=inner.clock, token_prefix=inner.token_prefix, guard=inner.guard)
+        self.inner = inner
+        self.backend_name = inner.backend_name
+
+    def insert_api_token(self, token: APITokenRecord, tenant: TenantRecord | None, mode: bytes) -> None:
+        self.inner.insert_api_token(token, tenant, mode)
+
+    def read_api_token(self, hash: str) -> APITokenRecord | None:
+        return self.inner.read_api_token(hash)
+
+    def replace_api_token(self, old: APITokenRecord, new: APITokenRecord, old_expires_at: int | None) -> bool:
+        return self.inner.replace_api_token(old, new, old_expires_at)
+
+    def remove_api_token(self, hash: str) -> bool:
+        return self.inner.remove_api_token(hash)
+
+    def touch_api_tokens(self, last_used: Mapping[str, int]) -> None:
+        self.inner.touch_api_tokens(last_used)
+
+    def scan_api_tokens(
+        self, tenant_hash: str | None, after: tuple[int, str] | None, limit: int
+    ) -> list[APITokenRecord]:
+        return self.inner.scan_api_tokens(tenant_hash, after, limit)
+
+    def find_api_token_records(self, prefix: str) -> list[APITokenRecord]:
+        return self.inner.find_api_token_records(prefix)
+
+    def read_tenant(self, tenant_hash: str, now: int) -> TenantCounts | None:
+        return self.inner.read_tenant(tenant_hash, now)
+
+    def scan_tenants(self, after: str | None, limit: int, now: int) -> list[TenantCounts]:
+        return self.inner.scan_tenants(after, limit, now)
+
+    def find_tenants(self, prefix: str) -> list[str]:
+        return self.inner.find_tenants(prefix)
+
+    def remove_tenant(self, tenant_hash: str) -> bool:
+        return self.inner.remove_tenant(tenant_hash)
+
+    def change_secret(self, place: Place, change: Change, mode: bytes) -> SecretState | None:
+        return self.inner.change_secret(place, change, mode)
+
+    def read_secret(self, place: Place) -> SecretRecord | None:
+        return self.inner.read_secret(place)
+
+    def scan_secrets(self, tenant_hash: str, kind: Kind) -> list[SecretRecord]:
+        return self.inner.scan_secrets(tenant_hash, kind)
+
+    def insert_auth_code(self, code: AuthCodeRecord, mode: bytes) -> None:
+        self.inner.insert_auth_code(code, mode)
+
+    def take_auth_code(self, hash: str) -> AuthCodeRecord | None:
+        return self.inner.take_auth_code(hash)
+
+    def read_mark(self, name: str) -> bytes | None:
+        return self.inner.read_mark(name)
+
+    def write_mark(self, name: str, value: bytes | None) -> None:
+        self.inner.write_mark(name, value)
+
+    def change_signal(self) -> int:
+        return self.inner.change_signal()
+
+    def scan_records(self, after: str | None, limit: int) -> RecordPage:
+        return self.inner.scan_records(after, limit)
+
+    def insert_records(self, records: Sequence[Record], mode: bytes) -> int:
+        return self.inner.insert_records(records, mode)
+
+    def replace_payloads(self, replacements: Sequence[tuple[SecretRecord | AuthCodeRecord, bytes]]) -> int:
+        return self.inner.replace_payloads(replacements)
+
+    def purge_records(self, now: int, limit: int) -> dict[str, int]:
+        return self.inner.purge_records(now, limit)
+
+    def count_records(self, now: int) -> StoreStats:
+        return self.inner.count_records(now)
+
+    def read_schema_version(self) -> str:
+        return self.inner.read_schema_version()
+
+    def find_damage(self) -> Iterator[CorruptPlace]:
+        return self.inner.find_damage()
+
+    def backup_storage(self, path: str | PathLike[str]) -> None:
+        self.inner.backup_storage(path)
+
+    def close_storage(self) -> None:
+        self.inner.finish()
+
+    def after_fork(self) -> None:
+        """The repository below is told by itself, and the guard is its own."""
+        self._last_used.reset()
