@@ -78,7 +78,7 @@ _ANSWERS: Final[Sequence[tuple[type[Exception], ExitCode, str]]] = (
     (
         errors.ConfigError,
         ExitCode.CONFIG,
-        "check --url, --data-dir and FUSION_STORE_URL; 'fusion-store backends' lists the schemes",
+        "check --url, --data-dir and the FUSION_STORE_ variables; 'fusion-store backends' lists the schemes",
     ),
     (errors.InvalidInput, ExitCode.USAGE, "nothing was changed; the command's --help says what it takes"),
     (errors.TenantNotFound, ExitCode.NOT_FOUND, "'fusion-store tenant list' shows the tenants of this store"),

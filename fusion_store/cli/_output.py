@@ -142,13 +142,32 @@ class Output:
     @contextmanager
     def working(self, text: str) -> Iterator[None]:
         """Shows a spinner on stderr meanwhile, where that is a terminal."""
-        if self.json or not sys.stderr.isatty():
+        if not self.shows_progress:
             yield
             return
         from rich.console import Console
 
         with Console(stderr=True).status(text):
             yield
+
+    @property
+    def shows_progress(self) -> bool:
+        """Whether somebody is there to watch: stderr is a terminal, and no JSON is wanted."""
+        return not self.json and sys.stderr.isatty()
+
+    @contextmanager
+    def progress(self, text: str, total: int | None = None) -> Iterator[Callable[[int], None] | None]:
+        """Shows a bar on stderr meanwhile, where somebody watches; gives what moves it on, else None."""
+        if not self.shows_progress:
+            yield None
+            return
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+            task = bar.add_task(text, total=total)
+            yield lambda count: bar.advance(task, count)
 
     def _array(self, documents: Iterable[Mapping[str, Any]]) -> None:
         opening = "["

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from typing import Final, TypeVar
+from typing import TypeVar
 
 from msgspec.structs import replace
 
 from fusion_store._errors import EncryptionError, WrongKey
-from fusion_store._records import AuthCodeRecord, Binding, Kind, Place, Record, SecretRecord
+from fusion_store._records import AuthCodeRecord, Kind, Place, Record, SecretRecord
 from fusion_store.backend import (
     ENCRYPTION_MARK,
     Change,
@@ -22,11 +22,8 @@ from fusion_store.backend import (
 )
 from fusion_store.layers._keyring import Key, Keyring
 from fusion_store.layers._layer import Layer
+from fusion_store.layers._mark import new_mark, verify_mark
 from fusion_store.layers._seal import Seal, is_sealed, split
-
-_MARK_PREFIX: Final = b"sealed:"
-_MARK_BINDING: Final = Binding("", "mark", ENCRYPTION_MARK, "", None)
-_MARK_CONTENT: Final = b"sealed"
 
 R = TypeVar("R", bound=SecretRecord | AuthCodeRecord)
 
@@ -62,15 +59,11 @@ class EncryptedTokenRepository(Layer):
             if standing is None or mode_of(standing) is not Mode.SEALED:
                 raise refusal(standing)
             if self.keyring:
-                self.seal.open(standing.removeprefix(_MARK_PREFIX), _MARK_BINDING)
+                verify_mark(self.seal, standing)
             return standing
         if not self.keyring:
             raise WrongKey("sealing a vault needs a key")
-        return self.new_mark()
-
-    def new_mark(self) -> bytes:
-        """The mark of a sealed store, sealed with the first key."""
-        return _MARK_PREFIX + self.seal.seal(_MARK_CONTENT, _MARK_BINDING)
+        return new_mark(self.seal)
 
     def change_secret(self, place: Place, change: Change, mode: bytes) -> SecretState | None:
         def sealed_change(state: SecretState) -> SecretState | None:
