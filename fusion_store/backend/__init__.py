@@ -24,7 +24,7 @@ from fusion_store.backend._check import same_content
 from fusion_store.backend._guard import InFlightGuard
 from fusion_store.backend._last_used import LastUsedCoalescer
 from fusion_store.backend._modes import ENCRYPTION_MARK, PLAIN_MARK, Mode, holds_records, mode_of, refusal, settle_mode
-from fusion_store.backend._payloads import SEALED_MAGIC
+from fusion_store.backend._payloads import SEALED_MAGIC, VouchedPayload
 from fusion_store.backend._repository import RecordRepository
 from fusion_store.backend._rules import Change, SecretState
 from fusion_store.backend._storage import RecordPage, Storage, TenantCounts
@@ -57,6 +57,7 @@ __all__ = [
     "StoreURL",
     "TenantCounts",
     "TenantRecord",
+    "VouchedPayload",
     "hash_token",
     "holds_records",
     "mode_of",

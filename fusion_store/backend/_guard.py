@@ -18,20 +18,21 @@ class InFlightGuard:
 
     def reset(self) -> None:
         """Start anew, as after a fork: the calls of other threads are gone."""
-        self._idle = threading.Condition(threading.Lock())
+        self._lock = threading.Lock()
+        self._idle = threading.Condition(self._lock)
         self._under_way = 0
         self._refusal: type[StoreError] | None = None
 
     def __enter__(self) -> None:
-        with self._idle:
+        with self._lock:
             if self._refusal is not None:
                 raise self._refusal()
             self._under_way += 1
 
     def __exit__(self, *_: object) -> None:
-        with self._idle:
+        with self._lock:
             self._under_way -= 1
-            if not self._under_way:
+            if self._refusal is not None:
                 self._idle.notify_all()
 
     def check(self) -> None:

@@ -138,7 +138,7 @@ def optional_micros(value: object, field: str) -> int | None:
 
 def moment(value: int) -> datetime:
     """Microseconds since 1970-01-01 UTC as a datetime."""
-    return _EPOCH + timedelta(microseconds=value)
+    return _EPOCH + timedelta(0, 0, value)
 
 
 def optional_moment(value: int | None) -> datetime | None:

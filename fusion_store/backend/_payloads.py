@@ -23,6 +23,10 @@ _FORMAT: Final = b"\x01"
 _HEADER_BYTES: Final = 5
 
 
+class VouchedPayload(bytes):
+    """A plain payload that came out of a seal bound to its place: its checksum has nothing to add."""
+
+
 class _OAuthBody(msgspec.Struct):
     access_token: str
     refresh_token: str | None
@@ -101,6 +105,8 @@ def _body(binding: Binding, payload: bytes) -> bytes:
             service=binding.service,
         )
     body = payload[_HEADER_BYTES:]
+    if type(payload) is VouchedPayload:
+        return body
     if payload[:_HEADER_BYTES] != _FORMAT + _crc(binding, body):
         raise _corrupt(binding)
     return body

@@ -9,13 +9,14 @@ from typing import TypeVar
 from msgspec.structs import replace
 
 from fusion_store._errors import EncryptionError, WrongKey
-from fusion_store._records import AuthCodeRecord, Kind, Place, Record, SecretRecord
+from fusion_store._records import AuthCodeRecord, Binding, Kind, Place, Record, SecretRecord
 from fusion_store.backend import (
     ENCRYPTION_MARK,
     Change,
     Mode,
     RecordRepository,
     SecretState,
+    VouchedPayload,
     holds_records,
     mode_of,
     refusal,
@@ -75,11 +76,15 @@ class EncryptedTokenRepository(Layer):
         return self.inner.change_secret(place, sealed_change, mode)
 
     def read_secret(self, place: Place) -> SecretRecord | None:
+        # Bound to what was asked for, not to what the record says of itself: an altered index leads to another one.
         record = self.inner.read_secret(place)
-        return None if record is None else self.opened(record)
+        return None if record is None else self._opened_as(place.binding(record.expires_at), record)
 
     def scan_secrets(self, tenant_hash: str, kind: Kind) -> list[SecretRecord]:
-        return [self.opened(record) for record in self.inner.scan_secrets(tenant_hash, kind)]
+        return [
+            self._opened_as(replace(record.binding(), tenant_hash=tenant_hash, kind=kind), record)
+            for record in self.inner.scan_secrets(tenant_hash, kind)
+        ]
 
     def insert_auth_code(self, code: AuthCodeRecord, mode: bytes) -> None:
         self.inner.insert_auth_code(self.sealed(code), mode)
@@ -91,7 +96,7 @@ class EncryptedTokenRepository(Layer):
         if code is None:
             return None
         try:
-            return self.opened(code)
+            return self._opened_as(replace(code.binding(), hash=hash), code)
         except EncryptionError:
             # Nobody has seen what it carries: it may still be redeemed where the key is at hand.
             self.inner.insert_auth_code(code, self.mode)
@@ -130,4 +135,7 @@ class EncryptedTokenRepository(Layer):
 
     def opened(self, record: R) -> R:
         """The record with its payload opened; ``NotEncrypted``, ``WrongKey`` or ``Tampered``."""
-        return replace(record, payload=self.seal.open(record.payload, record.binding()))
+        return self._opened_as(record.binding(), record)
+
+    def _opened_as(self, binding: Binding, record: R) -> R:
+        return replace(record, payload=VouchedPayload(self.seal.open(record.payload, binding)))
