@@ -53,7 +53,7 @@ def main() -> None:
 
 
 def _measure(name: str, call: Callable[[], object], floor: Callable[[], object], rounds: int) -> Figure:
-    calls, floors = [], []
+    calls, floors = list[float](), list[float]()
     for number in range(rounds):
         pair = [(call, calls), (floor, floors)]
         for timed, times in pair if number % 2 else reversed(pair):

@@ -100,6 +100,8 @@ def create_file(path: Path) -> None:
         raise AlreadyExists("something stands at that path already") from None
     except PermissionError:
         raise PermissionDenied("the folder of the SQLite database can't be written") from None
+    except NotADirectoryError:
+        raise ConfigError("the path of the SQLite database leads through a file") from None
     except OSError as error:
         raise StorageIO(f"the SQLite database can't be created: {error.strerror}") from None
     try:
@@ -178,6 +180,8 @@ def bytes_on_disk(path: Path) -> int:
 
 def copy_online(source: sqlite3.Connection, path: Path) -> None:
     """A consistent copy at ``path``, while others write; on a failure nothing is left there."""
+    if not path.parent.is_dir():
+        raise ConfigError("the folder that the copy is to lie in doesn't exist")
     create_file(path)
     try:
         with translated():

@@ -6,9 +6,10 @@ import logging
 import threading
 import weakref
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Final
 
-from fusion_store._errors import FusionStoreError
+from fusion_store._errors import FusionStoreError, StoreClosed
 
 FLUSH_SECONDS: Final = 30.0
 FLUSH_COUNT: Final = 10_000
@@ -20,17 +21,20 @@ class LastUsedCoalescer:
     """Keeps the newest time per token and hands all to ``write`` in one call: by count, by time, and on demand.
 
     What a failed ``write`` was given waits for the next one. ``write`` must be a bound method; it is held weakly,
-    so that the daemon thread doesn't keep a forgotten repository alive.
+    so that the daemon thread doesn't keep a forgotten repository alive. The thread enters ``guard`` around its flushes;
+    whoever calls ``flush`` does so by itself.
     """
 
     def __init__(
         self,
         write: Callable[[Mapping[str, int]], None],
         *,
+        guard: AbstractContextManager[None] | None = None,
         seconds: float = FLUSH_SECONDS,
         count: int = FLUSH_COUNT,
     ) -> None:
         self._write = weakref.WeakMethod(write)
+        self._guard = nullcontext() if guard is None else guard
         self._seconds = seconds
         self._count = count
         self.reset()
@@ -111,7 +115,10 @@ class LastUsedCoalescer:
         if self._stopped:
             return False
         try:
-            self.flush()
+            with self._guard:
+                self.flush()
+        except StoreClosed:
+            return False
         except FusionStoreError as error:
             _log.warning("last-used times not written, kept for the next flush: %s", type(error).__name__)
         return True

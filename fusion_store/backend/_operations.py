@@ -61,7 +61,7 @@ class Operations(Storage):
             raise ConfigError(str(error)) from None
         self.clock = clock
         self.guard = InFlightGuard() if guard is None else guard
-        self._last_used = LastUsedCoalescer(self._write_last_used)
+        self._last_used = LastUsedCoalescer(self._write_last_used, guard=self.guard)
         _open_repositories.add(self)
 
     def _now(self) -> int:
@@ -74,8 +74,7 @@ class Operations(Storage):
         self._last_used.flush()
 
     def _write_last_used(self, last_used: Mapping[str, int]) -> None:
-        with self.guard:
-            self.touch_api_tokens(last_used)
+        self.touch_api_tokens(last_used)
 
     def close(self) -> None:
         if self.guard.close():
