@@ -9,7 +9,8 @@
 'gho_secret'
 """
 
-from fusion_store._async import AsyncTokenRepository
+from typing import TYPE_CHECKING, Any
+
 from fusion_store._errors import (
     AlreadyExists,
     AmbiguousIdentifier,
@@ -67,6 +68,9 @@ from fusion_store._values import (
 )
 from fusion_store._version import __version__
 
+if TYPE_CHECKING:
+    from fusion_store._async import AsyncTokenRepository
+
 __all__ = [
     "SYSTEM_TENANT",
     "APITokenMetadata",
@@ -122,3 +126,12 @@ __all__ = [
     "get_repository",
     "redact_url",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # asyncio takes longer to import than all the rest, and half of the hosts don't use it.
+    if name == "AsyncTokenRepository":
+        from fusion_store._async import AsyncTokenRepository
+
+        return AsyncTokenRepository
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
