@@ -112,15 +112,17 @@ def read_key_file(path: str | os.PathLike[str]) -> list[str]:
     ``PermissionDenied`` when others than its owner can read or write it; ``ConfigError`` when it can't be read.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        # A named pipe that nobody writes to would be waited for.
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except PermissionError:
         raise PermissionDenied("the key file can't be read") from None
     except OSError as error:
         raise ConfigError(f"the key file can't be read: {error.strerror}") from None
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(descriptor)
+        raise ConfigError("the key file isn't a file")
     with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            raise ConfigError("the key file isn't a file")
         if status.st_mode & 0o077:
             raise PermissionDenied(f"others can use the key file: chmod 600 {Path(path).name!r}")
         content = file.read(_MAX_FILE_BYTES + 1)
