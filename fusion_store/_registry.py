@@ -17,7 +17,7 @@ from fusion_store._urls import StoreURL
 
 if TYPE_CHECKING:
     from fusion_store.backend import Backend, RecordRepository
-    from fusion_store.layers import Keyring
+    from fusion_store.layers import KeyProvider, Keyring
 
 ENTRY_POINT_GROUP: Final = "fusion_store.backends"
 
@@ -50,7 +50,7 @@ def get_repository(
     url: str | None = None,
     *,
     create: bool = True,
-    encryption_keys: Sequence[str] | Keyring | None = None,
+    encryption_keys: Sequence[str] | Keyring | KeyProvider | None = None,
     token_prefix: str | None = None,
     clock: Callable[[], datetime] | None = None,
 ) -> TokenRepository:
@@ -59,16 +59,16 @@ def get_repository(
     - ``url``: by default ``FUSION_STORE_URL``, else SQLite in the data directory. Schemes: ``memory``,
       ``sqlite``, ``leveldb``, and what is registered under the entry-point group ``fusion_store.backends``.
     - ``create``: whether an empty location gets a new vault; else it is ``StoreNotFound``.
-    - ``encryption_keys``: keys to seal payloads with, the first, and to open them with, all; as strings or a
-      ``Keyring``. By default ``FUSION_STORE_KEYS`` (separated by commas) or ``FUSION_STORE_KEY_FILE`` (one a line,
-      mode 0600); without any, a sealed store still lists and revokes.
+    - ``encryption_keys``: keys to seal payloads with, the first, and to open them with, all; as strings, a
+      ``Keyring`` or a ``KeyProvider``. By default ``FUSION_STORE_KEYS`` (separated by commas) or
+      ``FUSION_STORE_KEY_FILE`` (one a line, mode 0600); without any, a sealed store still lists and revokes.
     - ``token_prefix``: new API tokens are ``PREFIX_`` and 49 base62 characters, the form secret scanners know;
       by default 64 hex characters.
     - ``clock``: answers the present as an aware datetime; by default the system's.
 
     Raises ``ConfigError`` for a URL or key that can't be used, naming what is known or the extra to install, a
-    ``StoreError`` when the store can't be opened, and an ``EncryptionError`` when it isn't sealed, or not with these
-    keys. The caller closes the repository.
+    ``StoreError`` when the store can't be opened or its keys can't be had, and an ``EncryptionError`` when it isn't
+    sealed, or not with these keys. The caller closes the repository.
     """
     from fusion_store.backend import OpenOptions
 
@@ -94,7 +94,7 @@ def _encrypted(repository: RecordRepository, keyring: Keyring | None) -> RecordR
     return EncryptedTokenRepository(repository, keyring or ())
 
 
-def find_keyring(keys: Sequence[str] | Keyring | None = None) -> Keyring | None:
+def find_keyring(keys: Sequence[str] | Keyring | KeyProvider | None = None) -> Keyring | None:
     """The given keys, or those that the environment names; None when there are none."""
     environment = {
         name: value for name in (KEYS_VARIABLE, KEY_FILE_VARIABLE) if (value := os.environ.get(name, "").strip())

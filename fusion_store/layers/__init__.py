@@ -1,7 +1,19 @@
 """Layers: repositories over other repositories' storage operations."""
 
+from fusion_store.layers._aws_kms import AwsKmsKeyProvider, generate_wrapped_key
 from fusion_store.layers._encrypted import EncryptedTokenRepository
 from fusion_store.layers._keyring import Cipher, Key, Keyring, read_key_file
 from fusion_store.layers._layer import Layer
+from fusion_store.layers._provider import KeyProvider
 
-__all__ = ["Cipher", "EncryptedTokenRepository", "Key", "Keyring", "Layer", "read_key_file"]
+__all__ = [
+    "AwsKmsKeyProvider",
+    "Cipher",
+    "EncryptedTokenRepository",
+    "Key",
+    "KeyProvider",
+    "Keyring",
+    "Layer",
+    "generate_wrapped_key",
+    "read_key_file",
+]

@@ -7,13 +7,14 @@ import os
 import re
 import secrets
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
 from hashlib import sha256
 from pathlib import Path
 from typing import Final, NoReturn
 
 from fusion_store._errors import ConfigError, PermissionDenied
+from fusion_store.layers._provider import AWS_KMS_PREFIX, KeyProvider
 
 KEY_BYTES: Final = 32
 KEY_ID_BYTES: Final = 8
@@ -76,16 +77,15 @@ class Key:
 class Keyring:
     """The keys at hand: the first one seals, all of them open. Without any, nothing is sealed or opened.
 
-    ``keys`` are ``Key`` objects or their texts; ``cipher`` is what new payloads are sealed with. A key given twice
-    is ``ConfigError``.
+    ``keys`` are ``Key`` objects, their texts (plain, or wrapped by AWS KMS) or a ``KeyProvider``; ``cipher`` is what
+    new payloads are sealed with. A key given twice is ``ConfigError``; wrapped keys and providers raise what
+    ``KeyProvider.keys`` does.
     """
 
     __slots__ = ("cipher", "keys")
 
-    def __init__(self, keys: Iterable[Key | str] = (), *, cipher: Cipher | str = Cipher.FERNET) -> None:
-        if isinstance(keys, str):
-            raise ConfigError("encryption keys must be a sequence of key strings, not one string")
-        self.keys = tuple(key if isinstance(key, Key) else Key.parse(key) for key in keys)
+    def __init__(self, keys: Iterable[Key | str] | KeyProvider = (), *, cipher: Cipher | str = Cipher.FERNET) -> None:
+        self.keys = tuple(resolve_keys(keys))
         if len({key.key_id for key in self.keys}) != len(self.keys):
             raise ConfigError("an encryption key is given twice")
         try:
@@ -104,6 +104,38 @@ class Keyring:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a keyring can't be pickled")
+
+
+def resolve_keys(keys: Iterable[Key | str] | KeyProvider) -> list[Key]:
+    """The keys that were given, written out, wrapped (``aws-kms:...``) or are a provider's, in their order.
+
+    Only wrapped keys and providers are asked for over the network, after all that is written out was parsed.
+    """
+    if isinstance(keys, str):
+        raise ConfigError("encryption keys must be a sequence of key strings, not one string")
+    if isinstance(keys, KeyProvider):
+        provided = list(keys.keys())
+        if not provided or not all(isinstance(key, Key) for key in provided):
+            raise ConfigError("the key provider gave no keys, or something else than keys")
+        return provided
+    wrapped: list[str] = []
+    resolved: list[Key | None] = []
+    for key in keys:
+        if isinstance(key, str) and key.startswith(AWS_KMS_PREFIX):
+            wrapped.append(key)
+            resolved.append(None)
+        else:
+            resolved.append(key if isinstance(key, Key) else Key.parse(key))
+    unwrapped = iter(_unwrapped(wrapped))
+    return [next(unwrapped) if key is None else key for key in resolved]
+
+
+def _unwrapped(wrapped: list[str]) -> Sequence[Key]:
+    if not wrapped:
+        return ()
+    from fusion_store.layers._aws_kms import AwsKmsKeyProvider
+
+    return AwsKmsKeyProvider(wrapped).keys()
 
 
 def read_key_file(path: str | os.PathLike[str]) -> list[str]:
