@@ -7,7 +7,6 @@ from typing import Final
 
 from alembic import command
 from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection
 
 from fusion_store_sql._schema import HEAD
@@ -17,18 +16,12 @@ SCRIPT_LOCATION: Final = "fusion_store_migrations:"
 
 def upgrade(connection: Connection) -> None:
     """Bring the schema to head, inside the connection's transaction."""
-    if current(connection) != HEAD:
-        command.upgrade(_config(connection), HEAD)
+    command.upgrade(_config(connection), HEAD)
 
 
 def downgrade(connection: Connection, revision: str) -> None:
     """Bring the schema back to a revision, ``base`` being an empty database."""
     command.downgrade(_config(connection), revision)
-
-
-def current(connection: Connection) -> str | None:
-    """The revision that the database is stamped with; None when it isn't."""
-    return MigrationContext.configure(connection).get_current_revision()
 
 
 def _config(connection: Connection) -> Config:

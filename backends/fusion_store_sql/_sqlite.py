@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
@@ -105,7 +105,6 @@ def create_file(path: Path) -> None:
     except OSError as error:
         raise StorageIO(f"the SQLite database can't be created: {error.strerror}") from None
     try:
-        os.fchmod(descriptor, 0o600)
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
@@ -113,13 +112,10 @@ def create_file(path: Path) -> None:
 
 
 def make_private_folder(folder: Path) -> None:
-    """A new folder with mode 0700, whatever the umask."""
-    try:
+    """A new folder with mode 0700."""
+    with suppress(FileExistsError):
         folder.mkdir(mode=0o700)
-    except FileExistsError:
-        return
-    folder.chmod(0o700)
-    sync_folder(folder.parent)
+        sync_folder(folder.parent)
 
 
 def sync_folder(folder: Path) -> None:

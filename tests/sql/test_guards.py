@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
@@ -19,9 +20,11 @@ from fusion_store import (
     OAuthTokenData,
     ReadOnly,
     StorageFull,
+    StorageIO,
     TokenRepository,
     get_repository,
 )
+from fusion_store_sql._sqlite import _use_wal
 from tests.sql.conftest import fill, raw, run_at_once
 
 
@@ -199,14 +202,18 @@ def test_a_thread_that_ends_holds_no_connection(
 def test_a_forked_child_goes_on_and_so_does_its_parent(repository: TokenRepository, path: Path) -> None:
     code = """
 import os, sys
+from sqlalchemy import event
+from sqlalchemy.pool import Pool
 from fusion_store import get_repository
 repository = get_repository(sys.argv[1])
 repository.validate_api_token(repository.add_api_token("parent").token)
+made = []
+event.listen(Pool, "connect", lambda connection, record: made.append(connection))
 child = os.fork()
 if not child:
     repository.add_api_token("child")
     repository.close()
-    os._exit(0)
+    os._exit(not made)
 assert os.waitpid(child, 0)[1] == 0
 repository.add_api_token("parent again")
 repository.close()
@@ -216,6 +223,15 @@ repository.close()
     with get_repository(f"sqlite:///{path}") as opened:
         assert {t.description for t in opened.list_api_tokens()} == {"parent", "child", "parent again"}
         assert opened.check().ok
+
+
+def test_where_no_write_ahead_log_can_be_kept_there_is_no_vault(path: Path) -> None:
+    path.parent.mkdir()
+    with (
+        closing(sqlite3.connect(f"file:{path}?vfs=unix-dotfile", uri=True)) as connection,
+        pytest.raises(StorageIO, match="write-ahead log"),
+    ):
+        _use_wal(connection, lock_timeout=1)
 
 
 def test_claims_are_exclusive_across_processes(repository: TokenRepository, path: Path) -> None:
