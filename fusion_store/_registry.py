@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -16,6 +15,8 @@ from fusion_store._interface import TokenRepository
 from fusion_store._urls import StoreURL
 
 if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
     from fusion_store.backend import Backend, RecordRepository
     from fusion_store.layers import KeyProvider, Keyring
 
@@ -141,6 +142,8 @@ def list_backends() -> list[BackendStatus]:
 
 
 def _entry_points() -> Iterator[EntryPoint]:
+    from importlib.metadata import entry_points
+
     return (e for e in entry_points(group=ENTRY_POINT_GROUP) if e.name not in _BUILT_IN)
 
 
