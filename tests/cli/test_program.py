@@ -59,6 +59,8 @@ def test_all_commands_are_there() -> None:
         *(f"oauth {name}" for name in ("list", "show", "store", "delete")),
         "credentials",
         *(f"credentials {name}" for name in ("list", "show", "store", "delete")),
+        "key",
+        *(f"key {name}" for name in ("generate", "status", "rotate", "convert")),
         "schema",
         *(f"schema {name}" for name in ("current", "upgrade", "downgrade")),
         *("stats", "check", "health", "backup", "purge", "backends"),
@@ -71,7 +73,9 @@ def test_every_help_text_renders(path: tuple[str, ...], capsys: pytest.CaptureFi
     shown = capsys.readouterr()
     assert shown.out.startswith(f"Usage: {' '.join(('fusion-store', *path))} ")
     assert shown.err == ""
-    assert ("Exit" in shown.out) or path in {(name,) for name in ("token", "tenant", "oauth", "credentials", "schema")}
+    assert ("Exit" in shown.out) or path in {
+        (name,) for name in ("token", "tenant", "oauth", "credentials", "key", "schema")
+    }
 
 
 def test_every_command_is_in_the_manual() -> None:
