@@ -20,19 +20,22 @@ REGION = "eu-central-1"
 MakeKey = Callable[[], str]
 
 
-@pytest.fixture(autouse=True)
-def _loopback_only(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="package", autouse=True)
+def loopback_only() -> Iterator[None]:
     """No profile, proxy, instance role or endpoint of this machine's is used."""
-    for name in list(os.environ):
-        if name.upper().startswith(("AWS_", "FUSION_STORE_KEY", "FUSION_STORE_KMS")) or name.upper().endswith("_PROXY"):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
-    monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    monkeypatch.setenv("AWS_ENDPOINT_URL", CLOSED_PORT)
-    monkeypatch.setenv("AWS_REGION", REGION)
+    with pytest.MonkeyPatch.context() as patch:
+        for name in map(str.upper, list(os.environ)):
+            if name.startswith(("AWS_", "FUSION_STORE_KEY", "FUSION_STORE_KMS")) or name.endswith("_PROXY"):
+                patch.delenv(name, raising=False)
+                patch.delenv(name.lower(), raising=False)
+        patch.setenv("AWS_ACCESS_KEY_ID", "testing")
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
+        patch.setenv("AWS_CONFIG_FILE", os.devnull)
+        patch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
+        patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        patch.setenv("AWS_ENDPOINT_URL", CLOSED_PORT)
+        patch.setenv("AWS_REGION", REGION)
+        yield
 
 
 @pytest.fixture(scope="session")

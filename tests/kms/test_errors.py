@@ -48,8 +48,9 @@ def shown(error: BaseException) -> str:
     return "\n".join([str(error), repr(error), *traceback.format_exception(error), repr(pickle.dumps(error))])
 
 
-@pytest.fixture
-def client() -> Iterator[Any]:
+@pytest.fixture(scope="module")
+def client(loopback_only: None) -> Iterator[Any]:
+    """A client for a Stubber, made once: boto3 takes long to make one."""
     with closing(boto3.session.Session().client("kms", region_name=REGION)) as made:
         yield made
 
