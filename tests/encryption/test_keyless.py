@@ -160,6 +160,14 @@ def test_a_claim_outlives_a_commit_that_lacked_keys(scene: Scene) -> None:
     assert scene.vault.sealed().commit_refresh(claim, TOKEN).version == 2
 
 
+def test_no_code_is_taken_for_a_moment_even_where_no_key_could_open_it(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(storage(scene.repository), "take_auth_code", lambda _: pytest.fail("taken"))
+    with pytest.raises(WrongKey):
+        scene.repository.redeem_auth_code(scene.code())
+
+
 def test_a_code_outlives_a_redemption_that_lacked_its_key(scene: Scene) -> None:
     scene.vault.close()
     newer = Key.generate()
