@@ -23,7 +23,7 @@ __all__ = ["ExitCode", "run"]
 
 # ClickException: which module holds it depends on Typer's version.
 _UsageProblem: Final = cast("type[Exception]", typer.BadParameter.__mro__[2])
-_GLOBAL_OPTIONS: Final = ("--url", "--data-dir", "--debug", "--json", "--version")
+_GLOBAL_OPTIONS: Final = ("--url", "--data-dir", "--debug", "--json", "--no-keys", "--version")
 _LONGEST_ECHO: Final = 20
 
 
@@ -94,6 +94,9 @@ def _global_options(
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document; errors as JSON on stderr.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    no_keys: Annotated[
+        bool, typer.Option("--no-keys", help="Open without encryption keys: listing and revoking need none.")
+    ] = False,
     _version: Annotated[
         bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version.")
     ] = False,
@@ -101,6 +104,7 @@ def _global_options(
     session: Session = ctx.obj
     session.output.json = json
     session.debug = debug
+    session.without_keys = no_keys
     if url is not None and data_dir is not None:
         raise CommandError("--url and --data-dir exclude each other", "give one of them")
     session.url = url

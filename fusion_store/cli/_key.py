@@ -33,16 +33,28 @@ class Target(StrEnum):
 
 
 @app.command()
-def generate(ctx: typer.Context) -> None:
+def generate(
+    ctx: typer.Context,
+    kms: Annotated[
+        str | None, typer.Option("--kms", metavar="KEY_ID", help="Wrap it under this AWS KMS key (id, ARN or alias).")
+    ] = None,
+) -> None:
     """Print a new encryption key.
 
-    32 random bytes in url-safe base64. Put it into FUSION_STORE_KEYS, or as a line into the file that
-    FUSION_STORE_KEY_FILE names (mode 0600); the first key there seals, all of them open. It isn't kept anywhere
-    else: without it what it sealed is lost. Exit 0.
+    32 random bytes in url-safe base64; with --kms wrapped, so that only AWS KMS can open it. Put it into
+    FUSION_STORE_KEYS, or as a line into the file that FUSION_STORE_KEY_FILE names (mode 0600); the first key there
+    seals, all of them open. It isn't kept anywhere else: without it what it sealed is lost. Exit 0, 5 when KMS
+    can't be reached, 9 when it refuses.
     """
+    session: Session = ctx.obj
+    if kms is not None:
+        from fusion_store.layers import generate_wrapped_key
+
+        wrapped = generate_wrapped_key(kms)
+        session.output.result({"key": wrapped}, wrapped)
+        return
     from fusion_store.layers import Key
 
-    session: Session = ctx.obj
     key = Key.generate()
     session.output.note(f"Key {key.key_id}. Keep it apart from the store and its backups.")
     session.output.result({"key": key.reveal(), "key_id": key.key_id}, key.reveal())

@@ -12,16 +12,20 @@ if TYPE_CHECKING:
 
 
 class Session:
-    """One run of the command line. ``url`` is None where the environment or the default decides."""
+    """One run of the command line. ``url`` is None where the environment or the default decides.
+
+    ``without_keys`` leaves the environment's keys alone, for when they, or what unwraps them, can't be had.
+    """
 
     def __init__(self) -> None:
         self.url: str | None = None
         self.debug = False
+        self.without_keys = False
         self.output = Output()
 
     def open(self, *, create: bool = True) -> TokenRepository:
         """The repository, for a ``with`` block; without ``create`` an absent store is an error."""
-        return get_repository(self.url, create=create)
+        return get_repository(self.url, create=create, encryption_keys=() if self.without_keys else None)
 
     def backend(self) -> tuple[Backend, StoreURL]:
         """What opens the store and moves its schema, without opening it."""

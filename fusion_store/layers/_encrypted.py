@@ -24,6 +24,7 @@ from fusion_store.backend import (
 from fusion_store.layers._keyring import Key, Keyring
 from fusion_store.layers._layer import Layer
 from fusion_store.layers._mark import new_mark, verify_mark
+from fusion_store.layers._provider import KeyProvider
 from fusion_store.layers._seal import Seal, is_sealed, split
 
 R = TypeVar("R", bound=SecretRecord | AuthCodeRecord)
@@ -35,7 +36,7 @@ class EncryptedTokenRepository(Layer):
     Sealed are access and refresh tokens, token types, OAuth scopes and metadata, credential data and what auth codes
     carry. Tenant and service names, descriptions, times, expiry and API tokens (hashes anyway) lie open.
 
-    ``keyring`` holds the keys (or is a sequence of key strings): the first seals, all open. With an empty one
+    ``keyring`` holds the keys (or is a provider or a sequence of them): the first seals, all open. With an empty one
     everything works that opens or seals no payload; the rest raises ``WrongKey``.
 
     Opening raises ``NotEncrypted`` for a plain store that holds records, ``WrongKey`` when no key at hand opens
@@ -47,7 +48,7 @@ class EncryptedTokenRepository(Layer):
 
     encryption = "encrypted"
 
-    def __init__(self, inner: RecordRepository, keyring: Keyring | Iterable[Key | str]) -> None:
+    def __init__(self, inner: RecordRepository, keyring: Keyring | KeyProvider | Iterable[Key | str]) -> None:
         super().__init__(inner)
         self.keyring = keyring if isinstance(keyring, Keyring) else Keyring(keyring)
         self.seal = Seal(self.keyring)

@@ -125,3 +125,16 @@ def test_no_key_is_ever_shown(cli: CLI, keys: list[Key], monkeypatch: pytest.Mon
     assert outcome.code == 9
     shown += outcome.out + outcome.err
     assert all(key.reveal()[:20] not in shown for key in keys)
+
+
+def test_without_keys_what_needs_none_works_and_the_rest_says_so(
+    cli: CLI, keys: list[Key], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    give(monkeypatch, keys[0])
+    tenant = fill(cli)
+    monkeypatch.setenv("FUSION_STORE_KEYS", "aws-kms:" + "A" * 100)
+    assert cli("token", "list").code == 9
+    assert [token["hash"] for token in cli.json("--no-keys", "token", "list")] == [tenant]
+    assert cli("--no-keys", "oauth", "show", "github", "--tenant", tenant).code == 8
+    assert cli("--no-keys", "token", "delete", tenant, "--yes").code == 0
+    assert cli.json("--no-keys", "tenant", "list") == []
