@@ -96,24 +96,29 @@ def _encrypted(repository: RecordRepository, keyring: Keyring | None) -> RecordR
 
 
 def find_keyring(keys: Sequence[str] | Keyring | KeyProvider | None = None) -> Keyring | None:
-    """The given keys, or those that the environment names; None when there are none."""
-    environment = {
-        name: value for name in (KEYS_VARIABLE, KEY_FILE_VARIABLE) if (value := os.environ.get(name, "").strip())
-    }
+    """The given keys, or those that the environment names; None when there are none.
+
+    Keys that were meant to be given and are missing are ``ConfigError``, or a vault would be plain by mistake: only an
+    empty ``Keyring`` asks for none.
+    """
+    environment = {name: os.environ[name] for name in (KEYS_VARIABLE, KEY_FILE_VARIABLE) if name in os.environ}
     if keys is None and not environment:
         return None
     from fusion_store.layers import Cipher, Keyring, read_key_file
 
+    if isinstance(keys, Keyring):
+        return keys if keys else None
     if keys is None:
         if len(environment) > 1:
             raise ConfigError(f"both {KEYS_VARIABLE} and {KEY_FILE_VARIABLE} are set: use one")
-        listed = environment.get(KEYS_VARIABLE)
-        keys = listed.split(",") if listed else read_key_file(environment[KEY_FILE_VARIABLE])
-        if not keys:
-            raise ConfigError("the key file holds no key")
-    if not isinstance(keys, Keyring):
-        keys = Keyring(keys, cipher=os.environ.get(CIPHER_VARIABLE) or Cipher.FERNET)
-    return keys if keys else None
+        ((name, value),) = environment.items()
+        if not value.strip():
+            raise ConfigError(f"{name} is set and empty: unset it to open the vault without keys")
+        keys = value.split(",") if name == KEYS_VARIABLE else read_key_file(value)
+    keyring = Keyring(keys, cipher=os.environ.get(CIPHER_VARIABLE) or Cipher.FERNET)
+    if not keyring:
+        raise ConfigError("no encryption key among those given; an empty Keyring opens the vault without keys")
+    return keyring
 
 
 def find_backend(url: str | None) -> tuple[Backend, StoreURL]:

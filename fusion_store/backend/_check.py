@@ -24,6 +24,7 @@ from fusion_store._values import SYSTEM_TENANT
 from fusion_store.backend import _limits as limits
 from fusion_store.backend._modes import ENCRYPTION_MARK, Mode, mode_of
 
+_MAX_MARK_BYTES: Final = 1024
 _is_prefix: Final = re.compile(r"[0-9A-Za-z]{1,8}").fullmatch
 
 
@@ -57,7 +58,8 @@ def _settled(record: Record) -> Record:
 def _check_fields(record: ExportedRecord) -> None:
     match record:
         case MarkRecord():
-            if record.name != ENCRYPTION_MARK or mode_of(record.value) is not Mode.SEALED:
+            sealed = mode_of(record.value) is Mode.SEALED and len(record.value) <= _MAX_MARK_BYTES
+            if record.name != ENCRYPTION_MARK or not sealed:
                 raise InvalidInput("records", "a mark that isn't a sealed store's")
         case TenantRecord():
             _hash(record.tenant_hash, "tenant_hash")

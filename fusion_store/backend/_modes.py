@@ -6,7 +6,7 @@ from collections.abc import Callable
 from enum import StrEnum
 from typing import Final
 
-from fusion_store._errors import EncryptionError, NotEncrypted, WrongKey
+from fusion_store._errors import CorruptRecord, EncryptionError, NotEncrypted, WrongKey
 from fusion_store.backend._storage import Storage
 
 ENCRYPTION_MARK: Final = "encryption"
@@ -39,10 +39,12 @@ def settle_mode(standing: bytes | None, wanted: bytes, is_empty: Callable[[], bo
 
     Raises ``WrongKey`` or ``NotEncrypted`` when the store holds records of the other mode.
     """
-    if mode_of(standing) is mode_of(wanted):
+    if standing == wanted:
         return None
     if standing is None or is_empty():
         return wanted
+    if mode_of(standing) is mode_of(wanted):
+        return None
     raise refusal(standing)
 
 
@@ -58,4 +60,10 @@ def refusal(standing: bytes | None) -> EncryptionError:
 
 def holds_records(storage: Storage) -> bool:
     """Whether a store isn't empty: a tenant stands besides the system's, or something under that."""
-    return bool(storage.scan_tenants(None, 1, 0)) or len(storage.scan_records(None, 1).records) > 1
+    try:
+        if storage.scan_tenants(None, 1, 0):
+            return True
+    except CorruptRecord:
+        return True
+    page = storage.scan_records(None, 1)
+    return len(page.records) + len(page.corrupt) > 1

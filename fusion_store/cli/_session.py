@@ -25,7 +25,11 @@ class Session:
 
     def open(self, *, create: bool = True) -> TokenRepository:
         """The repository, for a ``with`` block; without ``create`` an absent store is an error."""
-        return get_repository(self.url, create=create, encryption_keys=() if self.without_keys else None)
+        if not self.without_keys:
+            return get_repository(self.url, create=create)
+        from fusion_store.layers import Keyring
+
+        return get_repository(self.url, create=create, encryption_keys=Keyring())
 
     def backend(self) -> tuple[Backend, StoreURL]:
         """What opens the store and moves its schema, without opening it."""

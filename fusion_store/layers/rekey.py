@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-from fusion_store._errors import ConfigError, EncryptionError, WrongKey
+from fusion_store._errors import ConfigError, CorruptRecord, EncryptionError, Tampered, WrongKey
 from fusion_store._records import AuthCodeRecord, SecretRecord
 from fusion_store.backend import (
     ENCRYPTION_MARK,
@@ -57,7 +57,7 @@ class Resealing:
     """
 
     changed: int
-    failed: list[EncryptionError]
+    failed: list[EncryptionError | CorruptRecord]
     remaining: SealCounts
     unneeded: list[str]
 
@@ -115,7 +115,7 @@ def convert(
     """Seal a plain store's payloads (``Mode.SEALED``), or open a sealed one's (``Mode.PLAIN``).
 
     While it lasts, and until it is run again after it was cut short, others can't store payloads. With payloads that
-    can't be opened the store stays half converted.
+    can't be opened, or plain ones that don't read, the store stays half converted.
     """
     standing = storage.read_mark(ENCRYPTION_MARK)
     underway = f"{Mode.CONVERTING}:{to}".encode()
@@ -126,6 +126,8 @@ def convert(
         raise ConfigError(f"the vault is {to} already")
     if standing is not None and mode_of(standing) is Mode.SEALED:
         verify_mark(seal, standing)
+    elif mode_of(standing) is not Mode.CONVERTING and count_seals(storage).key_ids():
+        raise Tampered("sealed payloads stand in a vault whose mark says that it is plain")
     if not dry_run:
         _write_mark(storage, underway)
 
@@ -133,6 +135,8 @@ def convert(
         if is_sealed(record.payload) is (to is Mode.SEALED):
             return None
         if to is Mode.SEALED:
+            # A seal would vouch for what its checksum refuses.
+            storage.check_payload(record)
             return seal.seal(record.payload, record.binding())
         return seal.open(record.payload, record.binding())
 
@@ -159,17 +163,17 @@ def _rewrite(
     *,
     dry_run: bool,
     progress: Progress | None,
-) -> tuple[int, list[EncryptionError]]:
+) -> tuple[int, list[EncryptionError | CorruptRecord]]:
     """Put ``rewritten`` payloads in place until a pass over the store finds nothing more to do."""
     changed = 0
     while True:
-        stale, failed = 0, list[EncryptionError]()
+        stale, failed = 0, list[EncryptionError | CorruptRecord]()
         for page in _pages(storage):
             replacements: list[tuple[_Payload, bytes]] = []
             for record in page:
                 try:
                     payload = rewritten(record)
-                except EncryptionError as error:
+                except (EncryptionError, CorruptRecord) as error:
                     failed.append(error)
                     continue
                 if payload is not None:
@@ -184,7 +188,9 @@ def _rewrite(
         progress = None
 
 
-def _outcome(storage: RecordRepository, keyring: Keyring, changed: int, failed: list[EncryptionError]) -> Resealing:
+def _outcome(
+    storage: RecordRepository, keyring: Keyring, changed: int, failed: list[EncryptionError | CorruptRecord]
+) -> Resealing:
     remaining = count_seals(storage)
     needed = remaining.key_ids()
     trustworthy = not remaining.damaged

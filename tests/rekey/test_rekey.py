@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from datetime import timedelta
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,6 +14,7 @@ from msgspec.structs import replace
 
 from fusion_store import (
     ConfigError,
+    CorruptRecord,
     CredentialType,
     NotEncrypted,
     OAuthTokenData,
@@ -22,7 +25,16 @@ from fusion_store import (
     get_repository,
 )
 from fusion_store._registry import find_backend
-from fusion_store.backend import AuthCodeRecord, Mode, OpenOptions, RecordRepository, SecretRecord
+from fusion_store.backend import (
+    ENCRYPTION_MARK,
+    PLAIN_MARK,
+    AuthCodeRecord,
+    Kind,
+    Mode,
+    OpenOptions,
+    RecordRepository,
+    SecretRecord,
+)
 from fusion_store.layers import Cipher, Key, Keyring
 from fusion_store.layers.rekey import convert, count_payloads, count_seals, rotate_keys
 
@@ -222,3 +234,74 @@ def test_writers_meanwhile_lose_nothing(url: str, sealed: list[str]) -> None:
         rotate_keys(repository.inner, Keyring([NEW, OLD]))  # type: ignore[attr-defined]
     with get_repository(url, encryption_keys=Keyring([NEW])) as repository:
         assert_readable(repository, sealed)
+
+
+def test_a_payload_that_was_moved_in_a_plain_store_is_not_sealed_where_it_lies(url: str) -> None:
+    with get_repository(url) as repository:
+        hashes = fill(repository)
+    with storage_of(url) as storage:
+        records = {(r.place.tenant_hash, r.place.service, r.place.kind): r for r in raw_records(storage)}
+        mine, other = (records[tenant, "github", Kind.OAUTH] for tenant in hashes[:2])
+        storage.replace_payloads([(mine, other.payload)])
+        outcome = convert(storage, Keyring([OLD]), to=Mode.SEALED)
+        assert [type(error) for error in outcome.failed] == [CorruptRecord]
+        assert outcome.changed == 3 * 5 - 1
+        with pytest.raises(CorruptRecord):
+            storage.get_oauth_token(hashes[0], "github")
+        assert storage.delete_oauth_token(hashes[0], "github")
+        assert convert(storage, Keyring([OLD]), to=Mode.SEALED).failed == []
+    with get_repository(url, encryption_keys=Keyring([OLD])) as repository:
+        assert repository.get_oauth_token(hashes[0], "github") is None
+        assert repository.check().ok
+
+
+def test_an_emptied_store_takes_the_keys_of_its_next_record(url: str, sealed: list[str]) -> None:
+    with get_repository(url) as repository:
+        for tenant in sealed:
+            repository.delete_tenant(tenant)
+    with get_repository(url, encryption_keys=Keyring([NEW])) as repository:
+        hashes = fill(repository)
+    with get_repository(url, encryption_keys=Keyring([NEW])) as repository:
+        assert_readable(repository, hashes)
+
+
+def test_a_mark_that_calls_a_sealed_store_plain_is_not_followed(url: str, sealed: list[str]) -> None:
+    with storage_of(url) as storage:
+        storage.write_mark(ENCRYPTION_MARK, PLAIN_MARK)
+        before = raw_records(storage)
+        with pytest.raises(Tampered):
+            convert(storage, Keyring([OLD]), to=Mode.SEALED)
+        assert raw_records(storage) == before
+        assert storage.read_mark(ENCRYPTION_MARK) == PLAIN_MARK
+
+
+@pytest.mark.parametrize("mark", [b"sealed", b"sealed:", b"seale:", b"other", b""])
+def test_an_altered_mark_is_tampered(url: str, sealed: list[str], mark: bytes) -> None:
+    with storage_of(url) as storage:
+        storage.write_mark(ENCRYPTION_MARK, mark)
+    with pytest.raises(Tampered):
+        get_repository(url, encryption_keys=Keyring([OLD]))
+
+
+def test_a_corrupt_tenant_keeps_nobody_from_checking_a_sealed_store(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/vault.db"
+    with get_repository(url, encryption_keys=Keyring([OLD])) as repository:
+        first = min(fill(repository))
+    with closing(sqlite3.connect(tmp_path / "vault.db")) as connection:
+        connection.execute("UPDATE tenants SET created_at = 7 WHERE tenant_hash = ?", (first,))
+        connection.commit()
+    for keys in (None, Keyring([OLD])):
+        with get_repository(url, encryption_keys=keys) as repository:
+            assert [place.tenant_hash for place in repository.check().corrupt] == [first]
+
+
+@pytest.mark.parametrize("name", ["FUSION_STORE_KEYS", "FUSION_STORE_KEY_FILE"])
+def test_keys_that_are_meant_to_be_there_and_missing_make_no_plain_vault(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv(name, " ")
+    with pytest.raises(ConfigError, match=name):
+        get_repository("memory://")
+    with pytest.raises(ConfigError, match="no encryption key"):
+        get_repository("memory://", encryption_keys=[])
+    get_repository("memory://", encryption_keys=Keyring()).close()
