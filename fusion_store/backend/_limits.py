@@ -38,6 +38,7 @@ LAST_MOMENT: Final = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // _MICROSECOND
 _MAX_INT: Final = 2**63 - 1
 
 _is_hash: Final = re.compile(r"[0-9a-f]{64}").fullmatch
+_is_plain_name: Final = re.compile(r"[!-~]{1,255}").fullmatch
 _read_cursor: Final = re.compile(r"(-?[0-9]{1,18})\.([0-9a-f]{64})").fullmatch
 _json_encode: Final = msgspec.json.Encoder().encode
 
@@ -68,19 +69,21 @@ def _sized_string(value: object, field: str, *, most: int, least: int = 1) -> st
 
 def record_hash(value: object, field: str) -> str | None:
     """``value`` if it can be the hash of something; None for a string that can't be."""
+    if type(value) is str and _is_hash(value):
+        return value
     text = _string(value, field)
     return text if _is_hash(text) else None
 
 
 def service_name(value: object, field: str = "service") -> str:
     """1 to 255 bytes of UTF-8 in NFC, no control characters, no outer white space."""
+    if type(value) is str and _is_plain_name(value):
+        return value
     text = _string(value, field)
     if not 1 <= len(text.encode()) <= MAX_SERVICE_BYTES:
         _refuse(field, f"must have 1 to {MAX_SERVICE_BYTES} bytes of UTF-8")
     if text != text.strip():
         _refuse(field, "must not begin or end with white space")
-    if text.isascii() and text.isprintable():
-        return text
     if any(unicodedata.category(character) == "Cc" for character in text):
         _refuse(field, "must not contain control characters")
     if not unicodedata.is_normalized("NFC", text):

@@ -40,10 +40,10 @@ class OAuthOperations(SecretOperations):
         change = rules.store(place, payload, expires_at, self._now(), expected)
         return _stored(checked, self._put_secret(place, change))
 
-    @operation
     def get_oauth_token(self, tenant_hash: str, service: str) -> OAuthTokenData | None:
-        place = place_of(tenant_hash, Kind.OAUTH, service)
-        record = None if place is None else self.read_secret(place)
+        with self.guard:
+            place = place_of(tenant_hash, Kind.OAUTH, service)
+            record = None if place is None else self.read_secret(place)
         return None if record is None else payloads.read_oauth_token(record)
 
     @operation

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from fusion_store._errors import NotEncrypted, Tampered, WrongKey
+from fusion_store._errors import EncryptionError, NotEncrypted, Tampered, WrongKey
 from fusion_store._records import Binding
 from fusion_store.backend import SEALED_MAGIC as MAGIC
 from fusion_store.layers._keyring import KEY_ID_BYTES, Cipher, Key, Keyring
@@ -131,40 +131,38 @@ class Seal:
     """Seals and opens payloads with a keyring's keys."""
 
     def __init__(self, keyring: Keyring) -> None:
-        self._openers: dict[bytes, dict[bytes, _Sealer]] = {}
-        for key in keyring:
-            sealers = [make(key) for make in _SEALERS.values()]
-            self._openers[bytes.fromhex(key.key_id)] = {sealer.code: sealer for sealer in sealers}
+        self._key_ids = {bytes.fromhex(key.key_id) for key in keyring}
+        self._sealers = {
+            MAGIC + bytes.fromhex(key.key_id) + make.code: make(key) for key in keyring for make in _SEALERS.values()
+        }
+        self.primary: SealName | None = None
         if keyring:
-            first = keyring.keys[0]
-            primary = bytes.fromhex(first.key_id)
-            self._sealer = self._openers[primary][_SEALERS[keyring.cipher].code]
-            self._header = MAGIC + primary + self._sealer.code
-            self.primary: SealName | None = SealName(first.key_id, keyring.cipher)
-        else:
-            self.primary = None
+            first = keyring.keys[0].key_id
+            self.primary = SealName(first, keyring.cipher)
+            self._header = MAGIC + bytes.fromhex(first) + _SEALERS[keyring.cipher].code
 
     def seal(self, payload: bytes, binding: Binding) -> bytes:
         """The envelope of a payload; ``WrongKey`` without keys."""
         if self.primary is None:
             raise WrongKey("the vault is sealed and no key is at hand")
-        return self._header + self._sealer.seal(payload, _encode_binding(binding))
+        return self._header + self._sealers[self._header].seal(payload, _encode_binding(binding))
 
     def open(self, envelope: bytes, binding: Binding) -> bytes:
         """The payload in an envelope; ``NotEncrypted``, ``WrongKey`` or ``Tampered``."""
-        key_id, code, body = split(envelope, binding)
-        sealers = self._openers.get(key_id)
-        if sealers is None:
-            raise WrongKey(
-                f"no key at hand opens the {_describe(binding)}: it needs {key_id.hex()}",
-                key_id.hex(),
-                **_place(binding),
-            )
-        sealer = sealers.get(code)
-        payload = None if sealer is None else sealer.open(body, _encode_binding(binding))
-        if payload is None:
-            raise Tampered(f"the {_describe(binding)} was altered, or sealed for another place", **_place(binding))
-        return payload
+        sealer = self._sealers.get(envelope[:_HEADER_END])
+        if sealer is not None:
+            payload = sealer.open(envelope[_HEADER_END:], _encode_binding(binding))
+            if payload is not None:
+                return payload
+        raise self._refusal(envelope, binding)
+
+    def _refusal(self, envelope: bytes, binding: Binding) -> EncryptionError:
+        key_id, _, _ = split(envelope, binding)
+        if key_id in self._key_ids:
+            return Tampered(f"the {_describe(binding)} was altered, or sealed for another place", **_place(binding))
+        return WrongKey(
+            f"no key at hand opens the {_describe(binding)}: it needs {key_id.hex()}", key_id.hex(), **_place(binding)
+        )
 
 
 def split(envelope: bytes, binding: Binding) -> tuple[bytes, bytes, bytes]:

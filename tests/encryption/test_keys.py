@@ -129,7 +129,7 @@ def test_key_material_is_never_shown_or_pickled(caplog: pytest.LogCaptureFixture
     with get_repository("memory://", encryption_keys=Keyring([key])) as repository:
         assert isinstance(repository, EncryptedTokenRepository)
         held: list[object] = [key, repository.keyring, repository, repository.seal]
-        held += [sealer for sealers in repository.seal._openers.values() for sealer in sealers.values()]
+        held += repository.seal._sealers.values()
         texts = ["".join((str(each), repr(each), f"{each}")) for each in held]
         for each in held:
             for refuse in (pickle.dumps, copy.deepcopy):
