@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -20,6 +21,7 @@ from fusion_store import (
     CredentialType,
     OAuthTokenData,
     ServiceCredentials,
+    get_repository,
 )
 from tests.leveldb.conftest import Opener, raw
 
@@ -385,3 +387,16 @@ def test_a_lost_schema_version_is_a_corrupt_store(open_store: Opener) -> None:
     repository.close()
     with pytest.raises(CorruptStore):
         open_store()
+
+
+def test_a_damaged_write_ahead_log_is_reported_and_not_skipped(tmp_path: Path) -> None:
+    url = f"leveldb:///{tmp_path}/vault"
+    with get_repository(url) as repository:
+        for number in range(20):
+            repository.add_api_token(f"token {number}")
+    (log,) = (tmp_path / "vault").glob("*.log")
+    damaged = bytearray(log.read_bytes())
+    damaged[len(damaged) // 2] ^= 0xFF
+    log.write_bytes(damaged)
+    with pytest.raises(CorruptStore):
+        get_repository(url)
