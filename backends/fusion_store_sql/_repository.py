@@ -11,9 +11,7 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 from sqlalchemy import (
-    Connection,
     Table,
-    and_,
     bindparam,
     delete,
     exists,
@@ -27,7 +25,6 @@ from sqlalchemy import (
 
 from fusion_store import (
     SYSTEM_TENANT,
-    AlreadyExists,
     CorruptRecord,
     CredentialType,
     StoreStats,
@@ -48,19 +45,20 @@ from fusion_store.backend import (
     SecretState,
     TenantCounts,
     TenantRecord,
-    same_content,
 )
 from fusion_store_sql import _rows
 from fusion_store_sql import _sqlite as sqlite
+from fusion_store_sql._bulk import insert_records, replace_payloads
 from fusion_store_sql._database import Database, rows
 from fusion_store_sql._errors import UnreadableText
 from fusion_store_sql._marks import CHANGES, raise_signal, read_mark, settle, write_mark
+from fusion_store_sql._purge import purge
+from fusion_store_sql._queries import at, find_counter, find_secret, find_token, lock_tenant, rewrite, write
 from fusion_store_sql._scan import scan_page
 from fusion_store_sql._schema import (
     HEAD,
     api_tokens,
     auth_codes,
-    counters,
     oauth_tokens,
     service_credentials,
     signals,
@@ -94,28 +92,28 @@ class SQLTokenRepository(RecordRepository):
             settle(connection, mode)
             if tenant is not None:
                 connection.execute(insert(tenants), _rows.to_row(tenant))
-            elif not _lock_tenant(connection, token.tenant_hash):
+            elif not lock_tenant(connection, token.tenant_hash):
                 raise TenantNotFound
             connection.execute(insert(api_tokens), _rows.to_row(token))
 
     def read_api_token(self, hash: str) -> APITokenRecord | None:
         try:
             with self._database.read() as connection:
-                return _token(connection, hash)
+                return find_token(connection, hash)
         except UnreadableText:
             raise CorruptRecord("api_token", reason=f"hash {hash[:16]}") from None
 
     def replace_api_token(self, old: APITokenRecord, new: APITokenRecord, old_expires_at: int | None) -> bool:
         with self._database.write() as connection:
-            _lock_tenant(connection, old.tenant_hash)
-            standing = _token(connection, old.hash)
+            lock_tenant(connection, old.tenant_hash)
+            standing = find_token(connection, old.hash)
             if standing is None or standing.expires_at != old.expires_at:
                 return False
             connection.execute(insert(api_tokens), _rows.to_row(new))
             if old_expires_at is None:
                 connection.execute(delete(api_tokens).where(api_tokens.c.hash == old.hash))
             else:
-                _rewrite(connection, replace(standing, expires_at=old_expires_at))
+                rewrite(connection, replace(standing, expires_at=old_expires_at))
             raise_signal(connection)
             return True
 
@@ -125,7 +123,7 @@ class SQLTokenRepository(RecordRepository):
             tenant_hash = connection.scalar(select(api_tokens.c.tenant_hash).where(of_token))
             if tenant_hash is None:
                 return False
-            _lock_tenant(connection, tenant_hash)
+            lock_tenant(connection, tenant_hash)
             if not connection.execute(delete(api_tokens).where(of_token)).rowcount:
                 return False
             others = select(exists().where(api_tokens.c.tenant_hash == tenant_hash))
@@ -196,25 +194,25 @@ class SQLTokenRepository(RecordRepository):
 
     def change_secret(self, place: Place, change: Change, mode: bytes) -> SecretState | None:
         with self._database.write() as connection:
-            tenant_exists = _lock_tenant(connection, place.tenant_hash)
-            secret = _secret(connection, place)
-            counter = _counter(connection, place)
+            tenant_exists = lock_tenant(connection, place.tenant_hash)
+            secret = find_secret(connection, place)
+            counter = find_counter(connection, place)
             answer = change(SecretState(tenant_exists, secret, counter or CounterRecord(place)))
             if answer is None:
                 return None
             table = _rows.SECRET_TABLES[place.kind]
             if answer.secret is None:
-                connection.execute(delete(table).where(_at(table, place)))
+                connection.execute(delete(table).where(at(table, place)))
             elif answer.secret is not secret:
                 settle(connection, mode)
-                _write(connection, answer.secret, standing=secret)
+                write(connection, answer.secret, standing=secret)
             if answer.counter != counter:
-                _write(connection, answer.counter, standing=counter)
+                write(connection, answer.counter, standing=counter)
             return answer
 
     def read_secret(self, place: Place) -> SecretRecord | None:
         with self._database.read() as connection:
-            return _secret(connection, place)
+            return find_secret(connection, place)
 
     def scan_secrets(self, tenant_hash: str, kind: Kind) -> list[SecretRecord]:
         table = _rows.SECRET_TABLES[kind]
@@ -225,7 +223,7 @@ class SQLTokenRepository(RecordRepository):
     def insert_auth_code(self, code: AuthCodeRecord, mode: bytes) -> None:
         with self._database.write() as connection:
             settle(connection, mode)
-            if not _lock_tenant(connection, code.place.tenant_hash):
+            if not lock_tenant(connection, code.place.tenant_hash):
                 raise TenantNotFound
             connection.execute(insert(auth_codes), _rows.to_row(code))
 
@@ -261,25 +259,15 @@ class SQLTokenRepository(RecordRepository):
     def insert_records(self, records: Sequence[Record], mode: bytes) -> int:
         with self._database.write() as connection:
             settle(connection, mode)
-            return sum(_import(connection, record) for record in records)
+            return insert_records(connection, records)
 
     def replace_payloads(self, replacements: Sequence[tuple[SecretRecord | AuthCodeRecord, bytes]]) -> int:
         with self._database.write() as connection:
-            return sum(_replace_payload(connection, record, payload) for record, payload in replacements)
+            return replace_payloads(connection, replacements)
 
     def purge_records(self, now: int, limit: int) -> dict[str, int]:
         with self._database.write() as connection:
-            purged = {
-                "codes": _delete_some(connection, auth_codes, auth_codes.c.expires_at <= now, limit),
-                "claims": _purge_claims(connection, now, limit),
-                "credentials": _delete_some(
-                    connection, service_credentials, service_credentials.c.expires_at <= now, limit
-                ),
-                "api_tokens": _delete_some(connection, api_tokens, _purgeable(now), limit),
-            }
-            if purged["api_tokens"]:
-                raise_signal(connection)
-            return purged
+            return purge(connection, now, limit)
 
     def count_records(self, now: int) -> StoreStats:
         present = _present(now)
@@ -319,84 +307,6 @@ class SQLTokenRepository(RecordRepository):
         self._database.after_fork()
 
 
-def _lock_tenant(connection: Connection, tenant_hash: str) -> bool:
-    """Whether the tenant stands; if so it can't be deleted before the transaction ends."""
-    query = select(tenants.c.tenant_hash).where(tenants.c.tenant_hash == tenant_hash)
-    return connection.scalar(query.with_for_update()) is not None
-
-
-def _token(connection: Connection, hash: str) -> APITokenRecord | None:
-    found = rows(connection, select(api_tokens).where(api_tokens.c.hash == hash))
-    return _rows.api_token(found[0]) if found else None
-
-
-def _secret(connection: Connection, place: Place) -> SecretRecord | None:
-    table = _rows.SECRET_TABLES[place.kind]
-    found = rows(connection, select(table).where(_at(table, place)))
-    return _rows.secret(found[0], place.kind) if found else None
-
-
-def _counter(connection: Connection, place: Place) -> CounterRecord | None:
-    found = rows(connection, select(counters).where(_at(counters, place)))
-    return _rows.counter(found[0]) if found else None
-
-
-def _at(table: Table, place: Place) -> Any:
-    return and_(*(table.c[name] == value for name, value in _rows.place_columns(place, table).items()))
-
-
-def _key(record: Record) -> Any:
-    row, table = _rows.to_row(record), _rows.table_of(record)
-    return and_(*(column == row[column.name] for column in table.primary_key))
-
-
-def _write(connection: Connection, record: Record, standing: Record | None) -> None:
-    if standing is None:
-        connection.execute(insert(_rows.table_of(record)), _rows.to_row(record))
-    else:
-        _rewrite(connection, record)
-
-
-def _rewrite(connection: Connection, record: Record) -> None:
-    connection.execute(update(_rows.table_of(record)).where(_key(record)).values(_rows.to_row(record)))
-
-
-def _import(connection: Connection, record: Record) -> bool:
-    if not isinstance(record, TenantRecord):
-        tenant_hash = record.tenant_hash if isinstance(record, APITokenRecord) else record.place.tenant_hash
-        if not _lock_tenant(connection, tenant_hash):
-            raise TenantNotFound
-    standing = _read_again(connection, record)
-    if standing is None:
-        connection.execute(insert(_rows.table_of(record)), _rows.to_row(record))
-    elif not same_content(standing, record):
-        raise AlreadyExists("a record of that place stands already, with other content")
-    return standing is None
-
-
-def _replace_payload(connection: Connection, record: SecretRecord | AuthCodeRecord, payload: bytes) -> int:
-    table = _rows.table_of(record)
-    unchanged = [table.c[name].is_not_distinct_from(value) for name, value in _rows.to_row(record).items()]
-    return connection.execute(update(table).where(*unchanged).values(payload=payload)).rowcount
-
-
-def _read_again(connection: Connection, record: Record) -> Record | None:
-    found = rows(connection, select(_rows.table_of(record)).where(_key(record)))
-    if not found:
-        return None
-    match record:
-        case TenantRecord():
-            return _rows.tenant(found[0])
-        case APITokenRecord():
-            return _rows.api_token(found[0])
-        case SecretRecord():
-            return _rows.secret(found[0], record.place.kind)
-        case CounterRecord():
-            return _rows.counter(found[0])
-        case AuthCodeRecord():
-            return _rows.auth_code(found[0])
-
-
 def _tenant_counts(now: int) -> Any:
     def count(table: Table, *conditions: Any) -> Any:
         of_tenant = table.c.tenant_hash == tenants.c.tenant_hash
@@ -422,31 +332,3 @@ def _counts(row: dict[str, Any]) -> TenantCounts:
 def _present(now: int) -> Any:
     expires_at = service_credentials.c.expires_at
     return or_(expires_at.is_(None), expires_at > now)
-
-
-def _purgeable(now: int) -> Any:
-    """Expired, of a tenant that has another token, live or later."""
-    other = api_tokens.alias()
-    live = or_(other.c.expires_at.is_(None), other.c.expires_at > now)
-    later = tuple_(other.c.created_at, other.c.hash) > tuple_(api_tokens.c.created_at, api_tokens.c.hash)
-    same_tenant = other.c.tenant_hash == api_tokens.c.tenant_hash
-    return and_(
-        api_tokens.c.expires_at <= now,
-        exists().where(same_tenant, other.c.hash != api_tokens.c.hash, or_(live, later)),
-    )
-
-
-def _delete_some(connection: Connection, table: Table, condition: Any, limit: int) -> int:
-    key = list(table.primary_key)
-    some = connection.execute(select(*key).where(condition).limit(limit).with_for_update()).all()
-    if some:
-        connection.execute(delete(table).where(tuple_(*key).in_([tuple(row) for row in some])))
-    return len(some)
-
-
-def _purge_claims(connection: Connection, now: int, limit: int) -> int:
-    ended = select(counters).where(counters.c.claim_deadline <= now).limit(limit).with_for_update()
-    found = [_rows.counter(row) for row in rows(connection, ended)]
-    for record in found:
-        _rewrite(connection, replace(record, claim_owner=None, claim_deadline=None))
-    return len(found)
