@@ -26,12 +26,13 @@ from fusion_store.backend import (
     Record,
     RecordPage,
     RecordRepository,
+    Resolve,
     SecretRecord,
     SecretState,
     TenantCounts,
     TenantRecord,
     mode_of,
-    same_content,
+    refuse_conflict,
 )
 from fusion_store_leveldb import _codec as codec
 from fusion_store_leveldb import _keys as keys
@@ -259,29 +260,29 @@ class LevelDBTokenRepository(RecordRepository):
         with self._handle.use() as session, session.snapshot() as view:
             return survey.scan_page(view, after, limit)
 
-    def insert_records(self, records: Sequence[Record], mode: bytes) -> int:
+    def insert_records(self, records: Sequence[Record], mode: bytes, resolve: Resolve = refuse_conflict) -> int:
         hashes = {hash for record in records for hash in _hashes(record)}
         with self._adding(mode, *hashes) as session:
-            new: dict[tuple[type[Record], object], Record] = {}
+            written: dict[tuple[type[Record], object], Record] = {}
             tenants: set[str] = set()
             for record in records:
                 tenant_hash, identity = _identity(record)
-                if isinstance(record, TenantRecord) or rows.has_tenant(session, tenant_hash):
-                    tenants.add(tenant_hash)
                 if tenant_hash not in tenants:
-                    raise TenantNotFound
-                standing = new.get(identity) or rows.read_standing(session, record)
-                if standing is None:
-                    new[identity] = record
-                elif not same_content(standing, record):
-                    raise AlreadyExists("a record of that place stands already, with other content")
-            changes = Changes()
+                    if not isinstance(record, TenantRecord) and not rows.has_tenant(session, tenant_hash):
+                        raise TenantNotFound
+                    tenants.add(tenant_hash)
+                standing = written.get(identity) or rows.read_standing(session, record)
+                answer = record if standing is None else resolve(standing, record)
+                if answer is not None:
+                    written[identity] = answer
+            changes, replaces_token = Changes(), False
             rows.settle_mode(changes, session, mode)
-            for record in new.values():
-                rows.put(changes, record)
-            if new:
-                session.write(changes)
-            return len(new)
+            for record in written.values():
+                replaces_token |= rows.put_over(changes, session, record)
+            if written:
+                with self._raises_signal() if replaces_token else nullcontext():
+                    session.write(changes)
+            return len(written)
 
     def replace_payloads(self, replacements: Sequence[tuple[SecretRecord | AuthCodeRecord, bytes]]) -> int:
         hashes = {record.place.tenant_hash for record, _ in replacements}

@@ -216,6 +216,19 @@ def put(changes: Changes, record: Record) -> None:
         changes.put(keys.code_by_hash(record.hash), key)
 
 
+def put_over(changes: Changes, view: View, record: Record) -> bool:
+    """Write a record in place of one that may stand under another key; True when that is an API token's."""
+    standing = None
+    if isinstance(record, APITokenRecord):
+        standing = find_token(view, record.hash)
+    elif isinstance(record, AuthCodeRecord):
+        standing = find_code(view, record.hash)
+    if standing is not None:
+        delete(changes, view, standing)
+    put(changes, record)
+    return standing is not None and isinstance(record, APITokenRecord)
+
+
 def delete(changes: Changes, view: View, found: Found) -> None:
     """Delete a record with its index entries, also when it can't be read."""
     location = found.location

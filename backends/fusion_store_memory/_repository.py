@@ -29,11 +29,12 @@ from fusion_store.backend import (
     Record,
     RecordPage,
     RecordRepository,
+    Resolve,
     SecretRecord,
     SecretState,
     TenantCounts,
     TenantRecord,
-    same_content,
+    refuse_conflict,
     settle_mode,
 )
 from fusion_store_memory._state import State
@@ -256,10 +257,10 @@ class MemoryTokenRepository(RecordRepository):
         codes = (c for c in state.codes.values() if c.place.tenant_hash == tenant_hash)
         yield from sorted(codes, key=lambda code: code.hash)
 
-    def insert_records(self, records: Sequence[Record], mode: bytes) -> int:
+    def insert_records(self, records: Sequence[Record], mode: bytes, resolve: Resolve = refuse_conflict) -> int:
         state = self._state
         with state.lock:
-            new: dict[tuple[type[Record], object], Record] = {}
+            written: dict[tuple[type[Record], object], Record] = {}
             tenants = set(state.tenants)
             for record in records:
                 table, key, tenant_hash = _home(state, record)
@@ -267,15 +268,16 @@ class MemoryTokenRepository(RecordRepository):
                     tenants.add(tenant_hash)
                 elif tenant_hash not in tenants:
                     raise TenantNotFound
-                standing = new.get((type(record), key), table.get(key))
-                if standing is None:
-                    new[type(record), key] = record
-                elif not same_content(standing, record):
-                    raise AlreadyExists("a record of that place stands already, with other content")
+                standing = written.get((type(record), key), table.get(key))
+                answer = record if standing is None else resolve(standing, record)
+                if answer is not None:
+                    written[type(record), key] = answer
             self._settle(mode)
-            for (_, key), record in new.items():
-                _home(state, record)[0][key] = record
-            return len(new)
+            for (_, key), record in written.items():
+                table = _home(state, record)[0]
+                state.signal += isinstance(record, APITokenRecord) and key in table
+                table[key] = record
+            return len(written)
 
     def replace_payloads(self, replacements: Sequence[tuple[SecretRecord | AuthCodeRecord, bytes]]) -> int:
         replaced = 0

@@ -41,10 +41,12 @@ from fusion_store.backend import (
     Record,
     RecordPage,
     RecordRepository,
+    Resolve,
     SecretRecord,
     SecretState,
     TenantCounts,
     TenantRecord,
+    refuse_conflict,
 )
 from fusion_store_sql import _rows
 from fusion_store_sql import _sqlite as sqlite
@@ -256,10 +258,10 @@ class SQLTokenRepository(RecordRepository):
         with self._database.read() as connection:
             return scan_page(connection, after, limit)
 
-    def insert_records(self, records: Sequence[Record], mode: bytes) -> int:
+    def insert_records(self, records: Sequence[Record], mode: bytes, resolve: Resolve = refuse_conflict) -> int:
         with self._database.write() as connection:
             settle(connection, mode)
-            return insert_records(connection, records)
+            return insert_records(connection, records, resolve)
 
     def replace_payloads(self, replacements: Sequence[tuple[SecretRecord | AuthCodeRecord, bytes]]) -> int:
         with self._database.write() as connection:

@@ -20,13 +20,13 @@ from fusion_store._records import (
 from fusion_store._urls import StoreURL, redact_url
 from fusion_store._values import CorruptPlace
 from fusion_store.backend._backend import Backend, OpenOptions
-from fusion_store.backend._check import same_content
+from fusion_store.backend._dump import Dump, read_dump, write_dump
 from fusion_store.backend._guard import InFlightGuard
 from fusion_store.backend._last_used import LastUsedCoalescer
 from fusion_store.backend._modes import ENCRYPTION_MARK, PLAIN_MARK, Mode, holds_records, mode_of, refusal, settle_mode
 from fusion_store.backend._payloads import SEALED_MAGIC, VouchedPayload
 from fusion_store.backend._repository import RecordRepository
-from fusion_store.backend._rules import Change, SecretState
+from fusion_store.backend._rules import Change, Resolve, SecretState, refuse_conflict, same_content
 from fusion_store.backend._storage import RecordPage, Storage, TenantCounts
 from fusion_store.backend._tokens import hash_token, new_api_token, new_auth_code
 
@@ -40,6 +40,7 @@ __all__ = [
     "Change",
     "CorruptPlace",
     "CounterRecord",
+    "Dump",
     "ExportedRecord",
     "InFlightGuard",
     "Kind",
@@ -51,6 +52,7 @@ __all__ = [
     "Record",
     "RecordPage",
     "RecordRepository",
+    "Resolve",
     "SecretRecord",
     "SecretState",
     "Storage",
@@ -63,8 +65,11 @@ __all__ = [
     "mode_of",
     "new_api_token",
     "new_auth_code",
+    "read_dump",
     "redact_url",
     "refusal",
+    "refuse_conflict",
     "same_content",
     "settle_mode",
+    "write_dump",
 ]

@@ -16,7 +16,6 @@ from fusion_store._records import (
     Kind,
     MarkRecord,
     Place,
-    Record,
     SecretRecord,
     TenantRecord,
 )
@@ -40,19 +39,6 @@ def check_record(record: object) -> ExportedRecord:
         raise InvalidInput("records", f"a malformed {type(record).__struct_config__.tag} record")
     _check_fields(checked)
     return checked.without_claim() if isinstance(checked, CounterRecord) else checked
-
-
-def same_content(standing: Record, record: Record) -> bool:
-    """Whether two records are the same but for what moves by itself: ``last_used``, and claims."""
-    return _settled(standing) == _settled(record)
-
-
-def _settled(record: Record) -> Record:
-    if isinstance(record, APITokenRecord):
-        return msgspec.structs.replace(record, last_used=None)
-    if isinstance(record, CounterRecord):
-        return record.without_claim()
-    return record
 
 
 def _check_fields(record: ExportedRecord) -> None:

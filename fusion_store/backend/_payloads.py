@@ -12,7 +12,7 @@ from zlib import crc32
 import msgspec
 
 from fusion_store._errors import CorruptRecord, WrongKey
-from fusion_store._records import AuthCodeRecord, Binding, SecretRecord
+from fusion_store._records import AuthCodeRecord, Binding, Kind, SecretRecord
 from fusion_store._values import CredentialType, OAuthTokenData, ServiceCredentials
 from fusion_store.backend import _limits as limits
 
@@ -66,6 +66,16 @@ def unpack_json(record: SecretRecord | AuthCodeRecord) -> dict[str, Any]:
         return _decode_object(_body(record.binding(), record.payload))
     except msgspec.MsgspecError:
         raise _corrupt(record.binding()) from None
+
+
+def check_payload(record: SecretRecord | AuthCodeRecord) -> None:
+    """Raise ``CorruptRecord`` when a plain payload doesn't read, ``WrongKey`` when it is sealed."""
+    if isinstance(record, AuthCodeRecord):
+        unpack_json(record)
+    elif record.place.kind is Kind.OAUTH:
+        read_oauth_token(record)
+    else:
+        read_credentials(record)
 
 
 def read_oauth_token(record: SecretRecord) -> OAuthTokenData:

@@ -1,4 +1,4 @@
-"""What storing, deleting and claiming do to one place: pure functions from state to state.
+"""What storing, deleting, claiming and importing do to one place: pure functions from state to state.
 
 A backend reads the state of a place, applies the change it is given and writes the answer, in one atomic step.
 A change may be applied again when the backend has to repeat the step.
@@ -10,8 +10,8 @@ from collections.abc import Callable
 
 from msgspec.structs import replace
 
-from fusion_store._errors import ClaimLost, TenantNotFound, VersionConflict
-from fusion_store._records import CounterRecord, Place, SecretRecord
+from fusion_store._errors import AlreadyExists, ClaimLost, TenantNotFound, VersionConflict
+from fusion_store._records import APITokenRecord, CounterRecord, Place, Record, SecretRecord
 from fusion_store._values import Value
 
 
@@ -25,6 +25,10 @@ class SecretState(Value, frozen=True):
 
 Change = Callable[[SecretState], SecretState | None]
 """Answers the state to write, or None when nothing is to be written; may raise, and then nothing is."""
+
+Resolve = Callable[[Record, Record], Record | None]
+"""Given the record that stands and the one that comes in, answers the record to write over the standing one, or None
+to leave it; may raise, and then nothing is written. The answer has the identity and the tenant of the standing one."""
 
 
 def store(place: Place, payload: bytes, expires_at: int | None, now: int, expected_version: int | None) -> Change:
@@ -117,3 +121,23 @@ def release(fence: int) -> Change:
         return replace(state, counter=state.counter.without_claim())
 
     return change
+
+
+def same_content(standing: Record, record: Record) -> bool:
+    """Whether two records are the same but for what moves by itself: ``last_used``, and claims."""
+    return _settled(standing) == _settled(record)
+
+
+def _settled(record: Record) -> Record:
+    if isinstance(record, APITokenRecord):
+        return replace(record, last_used=None)
+    if isinstance(record, CounterRecord):
+        return record.without_claim()
+    return record
+
+
+def refuse_conflict(standing: Record, incoming: Record) -> Record | None:
+    """The rule of an import: leave what stands with the same content; with other content it is ``AlreadyExists``."""
+    if same_content(standing, incoming):
+        return None
+    raise AlreadyExists("a record of that place stands already, with other content")

@@ -17,7 +17,7 @@ from fusion_store._records import (
     TenantRecord,
 )
 from fusion_store._values import CorruptPlace, StoreStats, Value
-from fusion_store.backend._rules import Change, SecretState
+from fusion_store.backend._rules import Change, Resolve, SecretState, refuse_conflict
 
 
 class RecordPage(Value, frozen=True):
@@ -169,11 +169,13 @@ class Storage(TokenRepository):
         """
 
     @abstractmethod
-    def insert_records(self, records: Sequence[Record], mode: bytes) -> int:
-        """Add records as they are, all or none; answers how many were new.
+    def insert_records(self, records: Sequence[Record], mode: bytes, resolve: Resolve = refuse_conflict) -> int:
+        """Add records as they are, all or none; answers how many were written, new ones and replaced ones.
 
-        One that stands already with the same content (``same_content``) is passed over, with other content
-        it is ``AlreadyExists``; ``TenantNotFound`` when its tenant neither stands nor precedes it.
+        ``resolve`` is asked about each one that stands already, in the order of ``records``, and may be asked
+        again when the step has to be repeated; one that precedes it in ``records`` stands too. Where it answers a
+        record, that is put in place of the standing one, in every field; for an API token the change signal is
+        raised then. ``TenantNotFound`` when a record's tenant neither stands nor precedes it.
         """
 
     @abstractmethod

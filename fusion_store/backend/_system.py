@@ -20,7 +20,7 @@ from fusion_store._errors import (
     Tampered,
     WrongKey,
 )
-from fusion_store._records import AuthCodeRecord, CounterRecord, ExportedRecord, Kind, MarkRecord, Record, SecretRecord
+from fusion_store._records import AuthCodeRecord, CounterRecord, ExportedRecord, MarkRecord, Record, SecretRecord
 from fusion_store._values import CheckReport, CorruptPlace, Health, StoreStats
 from fusion_store.backend import _payloads as payloads
 from fusion_store.backend._check import check_record
@@ -111,11 +111,8 @@ class SystemOperations(Operations):
 
     def check_payload(self, record: Record) -> None:
         """Raise ``CorruptRecord`` or an ``EncryptionError`` when a record's payload, if it has one, doesn't read."""
-        if isinstance(record, AuthCodeRecord):
-            payloads.unpack_json(record)
-        elif isinstance(record, SecretRecord):
-            read = payloads.read_oauth_token if record.place.kind is Kind.OAUTH else payloads.read_credentials
-            read(record)
+        if isinstance(record, SecretRecord | AuthCodeRecord):
+            payloads.check_payload(record)
 
     def check_outgoing(self, record: Record) -> None:
         """As ``check_payload``, for a record to be exported as it is stored: a layer opens nothing for it."""

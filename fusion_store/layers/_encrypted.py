@@ -15,11 +15,13 @@ from fusion_store.backend import (
     Change,
     Mode,
     RecordRepository,
+    Resolve,
     SecretState,
     VouchedPayload,
     holds_records,
     mode_of,
     refusal,
+    refuse_conflict,
 )
 from fusion_store.layers._keyring import Key, Keyring
 from fusion_store.layers._layer import Layer
@@ -103,8 +105,12 @@ class EncryptedTokenRepository(Layer):
             self.inner.insert_auth_code(code, self.mode)
             raise
 
-    def insert_records(self, records: Sequence[Record], mode: bytes) -> int:
-        return self.inner.insert_records([self._sealed_if_plain(record) for record in records], mode)
+    def insert_records(self, records: Sequence[Record], mode: bytes, resolve: Resolve = refuse_conflict) -> int:
+        def sealed_answer(standing: Record, incoming: Record) -> Record | None:
+            answer = resolve(standing, incoming)
+            return None if answer is None else self._sealed_if_plain(answer)
+
+        return self.inner.insert_records([self._sealed_if_plain(record) for record in records], mode, sealed_answer)
 
     def _sealed_if_plain(self, record: Record) -> Record:
         if isinstance(record, SecretRecord | AuthCodeRecord) and not is_sealed(record.payload):

@@ -19,8 +19,10 @@ from fusion_store.backend import (
     Change,
     RecordPage,
     RecordRepository,
+    Resolve,
     SecretState,
     TenantCounts,
+    refuse_conflict,
 )
 
 
@@ -98,8 +100,8 @@ class Layer(RecordRepository):
     def scan_records(self, after: str | None, limit: int) -> RecordPage:
         return self.inner.scan_records(after, limit)
 
-    def insert_records(self, records: Sequence[Record], mode: bytes) -> int:
-        return self.inner.insert_records(records, mode)
+    def insert_records(self, records: Sequence[Record], mode: bytes, resolve: Resolve = refuse_conflict) -> int:
+        return self.inner.insert_records(records, mode, resolve)
 
     def replace_payloads(self, replacements: Sequence[tuple[SecretRecord | AuthCodeRecord, bytes]]) -> int:
         return self.inner.replace_payloads(replacements)

@@ -15,6 +15,7 @@ from fusion_store.backend import (
     CounterRecord,
     Kind,
     Place,
+    Record,
     RecordRepository,
     SecretRecord,
     SecretState,
@@ -33,6 +34,7 @@ from fusion_store.testing.contract._making import (
     micros,
     new_tenant,
     oauth,
+    tenant_of,
 )
 
 HOUR = timedelta(hours=1)
@@ -301,3 +303,144 @@ def test_a_purge_stops_at_its_limit(storage: RecordRepository, clock: ManualCloc
     purged = [storage.purge_records(now, 2) for _ in range(3)]
 
     assert [(step["codes"], step["api_tokens"]) for step in purged] == [(2, 2), (1, 1), (0, 0)]
+
+
+def overwrite(standing: Record, incoming: Record) -> Record:
+    return incoming
+
+
+def leave(standing: Record, incoming: Record) -> None:
+    return None
+
+
+def one_of_each(storage: RecordRepository) -> dict[type[Record], Record]:
+    """A tenant with a record of each kind; answers those records."""
+    tenant = new_tenant(storage)
+    storage.store_oauth_token(tenant, "github", oauth())
+    storage.create_auth_code(tenant, "github", ttl=HOUR)
+    return {type(record): record for record in exported(storage) if tenant_of(record) == tenant}
+
+
+def changed_in_every_field(record: Record) -> Record:
+    """The record with all but its identity changed."""
+    match record:
+        case TenantRecord():
+            return replace(record, created_at=7)
+        case APITokenRecord():
+            return replace(
+                record,
+                prefix="otherone",
+                description="other",
+                scopes=("other",),
+                created_at=7,
+                last_used=8,
+                expires_at=9,
+            )
+        case SecretRecord():
+            return replace(record, payload=b"other", expires_at=6, created_at=7, updated_at=8, version=9)
+        case CounterRecord():
+            return CounterRecord(record.place, 7, 8, 8, "owner", 9)
+        case AuthCodeRecord():
+            return replace(record, payload=b"other", expires_at=7)
+
+
+def test_the_answer_of_a_rule_is_put_in_place_of_a_standing_record(storage: RecordRepository) -> None:
+    records = one_of_each(storage)
+    others = [record for record in exported(storage) if record not in records.values()]
+    changed = [changed_in_every_field(record) for record in records.values()]
+    asked: list[tuple[Record, Record]] = []
+
+    def overwrite_and_note(standing: Record, incoming: Record) -> Record:
+        asked.append((standing, incoming))
+        return incoming
+
+    assert storage.insert_records(changed, PLAIN_MARK, overwrite_and_note) == len(changed) == 5
+
+    assert list(dict.fromkeys(asked)) == list(zip(records.values(), changed, strict=True))
+    assert in_order(storage.scan_records(None, 100).records) == in_order([*others, *changed])
+
+
+def test_a_token_that_was_written_over_is_found_by_what_it_says_now(storage: RecordRepository) -> None:
+    tenant = new_tenant(storage)
+    storage.import_records([crafted_token(1, tenant, prefix="wasthis0", created_at=2**50)])
+    storage.import_records([crafted_token(2, tenant, prefix="another0", created_at=5)])
+    now = replace(crafted_token(1, tenant, prefix="isthis00", created_at=1), expires_at=9)
+
+    assert storage.insert_records([now], PLAIN_MARK, overwrite) == 1
+
+    assert storage.read_api_token(now.hash) == now
+    assert storage.find_api_token_records("wasthis0") == []
+    assert storage.find_api_token_records("isthis00") == [now]
+    for of_tenant in (tenant, None):
+        listed = storage.scan_api_tokens(of_tenant, None, 10)
+        assert [token.created_at for token in listed] == sorted(token.created_at for token in listed)
+        assert listed[0] == now
+        assert len(listed) == 3
+    assert storage.check().ok
+    assert storage.delete_api_token(now.hash) is True
+    assert storage.find_api_token_records("isthis00") == []
+    assert len(storage.scan_api_tokens(None, None, 10)) == 2
+    assert storage.check().ok
+
+
+def test_what_a_rule_leaves_stays_and_is_not_counted(storage: RecordRepository) -> None:
+    records = one_of_each(storage)
+    before = exported(storage)
+    changed = [changed_in_every_field(record) for record in records.values()]
+
+    assert storage.insert_records([*changed, *crafted_tenant(1)], PLAIN_MARK, leave) == 2
+
+    assert exported(storage) == in_order([*before, *crafted_tenant(1)])
+
+
+def test_a_rule_that_raises_leaves_nothing_written(storage: RecordRepository) -> None:
+    records = one_of_each(storage)
+    before = exported(storage)
+
+    def fail_at_the_last(standing: Record, incoming: Record) -> Record:
+        if isinstance(incoming, AuthCodeRecord):
+            raise KeyError("the rule's own error")
+        return incoming
+
+    with pytest.raises(KeyError):
+        storage.insert_records(
+            [*crafted_tenant(1), *map(changed_in_every_field, records.values())], PLAIN_MARK, fail_at_the_last
+        )
+
+    assert exported(storage) == before
+
+
+def test_a_rule_is_asked_about_a_record_that_came_before_in_the_same_call(storage: RecordRepository) -> None:
+    tenant, token = crafted_tenant(1)
+    second, third = (replace(crafted_token(1), description=name) for name in ("second", "third"))
+
+    assert storage.insert_records([tenant, token, second, third], PLAIN_MARK, overwrite) == 2
+    assert storage.read_api_token(third.hash) == third
+    assert storage.insert_records([tenant, token, second], PLAIN_MARK, overwrite) == 2
+    assert storage.read_api_token(third.hash) == second
+
+
+def test_a_token_that_is_written_over_raises_the_signal(storage: RecordRepository) -> None:
+    records = one_of_each(storage)
+    token = records.pop(APITokenRecord)
+    signal = storage.change_signal()
+
+    storage.insert_records([*map(changed_in_every_field, records.values()), *crafted_tenant(1)], PLAIN_MARK, overwrite)
+    storage.insert_records([token], PLAIN_MARK, leave)
+    assert storage.change_signal() == signal
+
+    storage.insert_records([changed_in_every_field(token)], PLAIN_MARK, overwrite)
+    assert storage.change_signal() != signal
+
+
+def test_a_rule_sees_every_record_of_a_long_call(storage: RecordRepository) -> None:
+    records = [record for number in range(700) for record in crafted_tenant(number)]
+    storage.import_records(records)
+    asked: list[Record] = []
+
+    def note(standing: Record, incoming: Record) -> None:
+        assert standing == incoming
+        asked.append(incoming)
+
+    assert storage.insert_records([*records, *crafted_tenant(700)], PLAIN_MARK, note) == 2
+    assert asked == records
