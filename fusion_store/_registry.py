@@ -32,6 +32,9 @@ class _BuiltIn(NamedTuple):
 _BUILT_IN: Final = {
     "memory": _BuiltIn("fusion_store_memory", None, None),
     "sqlite": _BuiltIn("fusion_store_sql", "sqlalchemy", None),
+    "postgresql": _BuiltIn("fusion_store_sql", "psycopg", "postgresql"),
+    "mysql": _BuiltIn("fusion_store_sql", "pymysql", "mysql"),
+    "mariadb": _BuiltIn("fusion_store_sql", "pymysql", "mysql"),
     "leveldb": _BuiltIn("fusion_store_leveldb", "plyvel", "leveldb"),
 }
 
@@ -58,7 +61,8 @@ def get_repository(
     """Open the vault at ``url``.
 
     - ``url``: by default ``FUSION_STORE_URL``, else SQLite in the data directory. Schemes: ``memory``,
-      ``sqlite``, ``leveldb``, and what is registered under the entry-point group ``fusion_store.backends``.
+      ``sqlite``, ``leveldb``, ``postgresql``, ``mysql``, ``mariadb``, and what is registered under the
+      entry-point group ``fusion_store.backends``.
     - ``create``: whether an empty location gets a new vault; else it is ``StoreNotFound``.
     - ``encryption_keys``: keys to seal payloads with, the first, and to open them with, all; as strings, a
       ``Keyring`` or a ``KeyProvider``. By default ``FUSION_STORE_KEYS`` (separated by commas) or
@@ -155,13 +159,10 @@ def _entry_points() -> Iterator[EntryPoint]:
 def _load_built_in(scheme: str, entry: _BuiltIn) -> Backend:
     from fusion_store.backend import Backend
 
-    try:
-        backend = import_module(entry.module).backend
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] != entry.driver:
-            raise
+    if entry.driver is not None and find_spec(entry.driver) is None:
         wanted = f"fusion-store[{entry.extra}]" if entry.extra else entry.driver
-        raise ConfigError(f"{scheme} needs {entry.driver}, which isn't installed: pip install '{wanted}'") from None
+        raise ConfigError(f"{scheme} needs {entry.driver}, which isn't installed: pip install '{wanted}'")
+    backend = import_module(entry.module).backend
     assert isinstance(backend, Backend)
     return backend
 

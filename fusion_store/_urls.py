@@ -88,6 +88,21 @@ class StoreURL(NamedTuple):
             raise ConfigError(f"{name} in the {self.scheme} URL must be 0 to 86400 seconds")
         return value
 
+    def integer(self, name: str, default: int, low: int, high: int) -> int:
+        """A query parameter that is a whole number from ``low`` to ``high``."""
+        given = self.query.get(name, str(default))
+        if not (given.isascii() and given.isdigit() and len(given) <= 18 and low <= int(given) <= high):
+            raise ConfigError(f"{name} in the {self.scheme} URL must be a whole number from {low} to {high}")
+        return int(given)
+
+    def choice(self, name: str, known: Iterable[str]) -> str | None:
+        """A query parameter that is one of those words; None when it isn't given."""
+        names = tuple(known)
+        given = self.query.get(name)
+        if given is not None and given not in names:
+            raise ConfigError(f"{name} in the {self.scheme} URL must be one of: {', '.join(names)}")
+        return given
+
 
 _SHOWABLE: Final = re.compile(r"[A-Za-z0-9_.-]{1,40}")
 

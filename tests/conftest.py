@@ -1,11 +1,15 @@
-"""What a driver is missing for is left out, and the summary says so: LevelDB's has wheels for some Pythons only."""
+"""What a driver or server is missing for is left out, and the summary says so."""
 
 from importlib.util import find_spec
 
 import pytest
 
+from tests.servers.databases import VARIABLES, server_url
+
 _NO_DRIVER = find_spec("plyvel") is None
 _NO_KMS = not all(find_spec(name) for name in ("boto3", "moto", "flask", "flask_cors"))
+
+_NO_SERVER = [server for server in VARIABLES if server_url(server) is None]
 
 collect_ignore = ["leveldb"] * _NO_DRIVER + ["kms"] * _NO_KMS
 
@@ -20,3 +24,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.section("AWS KMS was left out")
         terminalreporter.line("boto3 or the server its tests run against isn't installed. To install them:")
         terminalreporter.line("    pip install boto3 'moto[kms]' flask flask-cors")
+    if _NO_SERVER:
+        terminalreporter.section(f"Servers left out: {', '.join(_NO_SERVER)}")
+        terminalreporter.line("To test on one, name a database whose user may create and drop others:")
+        for server in _NO_SERVER:
+            terminalreporter.line(f"    {VARIABLES[server]}={server}://user@host/database")

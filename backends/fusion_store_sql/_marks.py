@@ -21,6 +21,7 @@ def read_mark(connection: Connection, name: str) -> bytes | None:
 
 def write_mark(connection: Connection, name: str, value: bytes | None) -> None:
     """Set a mark; None deletes it."""
+    _queue(connection)
     connection.execute(delete(marks).where(marks.c.name == name))
     if value is not None:
         connection.execute(insert(marks), {"name": name, "value": value})
@@ -35,11 +36,15 @@ def settle(connection: Connection, mode: bytes) -> None:
     """Make sure that records of that mode may be written; see ``settle_mode``."""
     if read_mark(connection, ENCRYPTION_MARK) == mode:
         return
-    # The first writers of an empty store queue here, and look again.
-    connection.execute(select(signals).where(signals.c.name == CHANGES).with_for_update())
+    _queue(connection)
     mark = settle_mode(read_mark(connection, ENCRYPTION_MARK), mode, lambda: _is_empty(connection))
     if mark is not None:
         write_mark(connection, ENCRYPTION_MARK, mark)
+
+
+def _queue(connection: Connection) -> None:
+    """Wait for other transactions that write marks: what they wrote can be read from here on."""
+    connection.execute(select(signals).where(signals.c.name == CHANGES).with_for_update())
 
 
 def _is_empty(connection: Connection) -> bool:

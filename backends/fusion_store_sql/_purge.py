@@ -10,21 +10,32 @@ from sqlalchemy import Connection, Table, and_, delete, exists, or_, select, tup
 from fusion_store_sql import _rows
 from fusion_store_sql._database import rows
 from fusion_store_sql._marks import raise_signal
-from fusion_store_sql._queries import rewrite
+from fusion_store_sql._queries import lock_tenant, rewrite
 from fusion_store_sql._schema import api_tokens, auth_codes, counters, service_credentials
 
 
 def purge(connection: Connection, now: int, limit: int) -> dict[str, int]:
     """As ``Storage.purge_records``."""
     purged = {
-        "codes": _delete_some(connection, auth_codes, auth_codes.c.expires_at <= now, limit),
+        "codes": _purge_some(connection, auth_codes, auth_codes.c.expires_at <= now, limit),
         "claims": _purge_claims(connection, now, limit),
-        "credentials": _delete_some(connection, service_credentials, service_credentials.c.expires_at <= now, limit),
-        "api_tokens": _delete_some(connection, api_tokens, _purgeable(now), limit),
+        "credentials": _purge_some(connection, service_credentials, service_credentials.c.expires_at <= now, limit),
+        "api_tokens": _purge_api_tokens(connection, now, limit),
     }
     if purged["api_tokens"]:
         raise_signal(connection)
     return purged
+
+
+def _purge_api_tokens(connection: Connection, now: int, limit: int) -> int:
+    candidates = connection.execute(
+        select(api_tokens.c.hash, api_tokens.c.tenant_hash).where(_purgeable(now)).limit(limit)
+    ).all()
+    # What the tenants hold may have changed until they are locked.
+    for tenant_hash in sorted({candidate.tenant_hash for candidate in candidates}):
+        lock_tenant(connection, tenant_hash)
+    among_them = api_tokens.c.hash.in_([candidate.hash for candidate in candidates])
+    return _purge_some(connection, api_tokens, and_(among_them, _purgeable(now)), limit)
 
 
 def _purgeable(now: int) -> Any:
@@ -39,7 +50,7 @@ def _purgeable(now: int) -> Any:
     )
 
 
-def _delete_some(connection: Connection, table: Table, condition: Any, limit: int) -> int:
+def _purge_some(connection: Connection, table: Table, condition: Any, limit: int) -> int:
     key = list(table.primary_key)
     some = connection.execute(select(*key).where(condition).limit(limit).with_for_update()).all()
     if some:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from os import PathLike
@@ -11,7 +10,10 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 from sqlalchemy import (
+    Column,
+    Connection,
     Table,
+    and_,
     bindparam,
     delete,
     exists,
@@ -49,10 +51,10 @@ from fusion_store.backend import (
     refuse_conflict,
 )
 from fusion_store_sql import _rows
-from fusion_store_sql import _sqlite as sqlite
 from fusion_store_sql._bulk import insert_records, replace_payloads
-from fusion_store_sql._database import Database, rows
+from fusion_store_sql._database import rows
 from fusion_store_sql._errors import UnreadableText
+from fusion_store_sql._location import Location
 from fusion_store_sql._marks import CHANGES, raise_signal, read_mark, settle, write_mark
 from fusion_store_sql._purge import purge
 from fusion_store_sql._queries import at, find_counter, find_secret, find_token, lock_tenant, rewrite, write
@@ -73,30 +75,30 @@ _AFTER_ASCII: Final = "\x7f"
 class SQLTokenRepository(RecordRepository):
     """A vault in an SQL database at the current schema."""
 
-    backend_name = "sqlite"
-
     def __init__(
         self,
-        database: Database,
-        path: Path,
+        location: Location,
         *,
         clock: Callable[[], datetime] | None = None,
         token_prefix: str | None = None,
     ) -> None:
         super().__init__(clock=clock, token_prefix=token_prefix)
-        self._database = database
-        self._path = path
+        self.backend_name = location.name
+        self._location = location
+        self._database = location.connect()
 
     # API tokens and tenants
 
     def insert_api_token(self, token: APITokenRecord, tenant: TenantRecord | None, mode: bytes) -> None:
-        with self._database.write() as connection:
+        def work(connection: Connection) -> None:
             settle(connection, mode)
             if tenant is not None:
                 connection.execute(insert(tenants), _rows.to_row(tenant))
             elif not lock_tenant(connection, token.tenant_hash):
                 raise TenantNotFound
             connection.execute(insert(api_tokens), _rows.to_row(token))
+
+        self._database.write(work)
 
     def read_api_token(self, hash: str) -> APITokenRecord | None:
         try:
@@ -106,7 +108,7 @@ class SQLTokenRepository(RecordRepository):
             raise CorruptRecord("api_token", reason=f"hash {hash[:16]}") from None
 
     def replace_api_token(self, old: APITokenRecord, new: APITokenRecord, old_expires_at: int | None) -> bool:
-        with self._database.write() as connection:
+        def work(connection: Connection) -> bool:
             lock_tenant(connection, old.tenant_hash)
             standing = find_token(connection, old.hash)
             if standing is None or standing.expires_at != old.expires_at:
@@ -119,9 +121,12 @@ class SQLTokenRepository(RecordRepository):
             raise_signal(connection)
             return True
 
+        return self._database.write(work)
+
     def remove_api_token(self, hash: str) -> bool:
         of_token = api_tokens.c.hash == hash
-        with self._database.write() as connection:
+
+        def work(connection: Connection) -> bool:
             tenant_hash = connection.scalar(select(api_tokens.c.tenant_hash).where(of_token))
             if tenant_hash is None:
                 return False
@@ -134,6 +139,8 @@ class SQLTokenRepository(RecordRepository):
             raise_signal(connection)
             return True
 
+        return self._database.write(work)
+
     def touch_api_tokens(self, last_used: Mapping[str, int]) -> None:
         if not last_used:
             return
@@ -143,10 +150,13 @@ class SQLTokenRepository(RecordRepository):
             .where(or_(api_tokens.c.last_used.is_(None), api_tokens.c.last_used < bindparam("used_at")))
             .values(last_used=bindparam("used_at"))
         )
-        with self._database.write() as connection:
+
+        def work(connection: Connection) -> None:
             connection.execute(
                 forward, [{"of_hash": hash, "used_at": used_at} for hash, used_at in sorted(last_used.items())]
             )
+
+        self._database.write(work)
 
     def scan_api_tokens(
         self, tenant_hash: str | None, after: tuple[int, str] | None, limit: int
@@ -161,7 +171,7 @@ class SQLTokenRepository(RecordRepository):
 
     def find_api_token_records(self, prefix: str) -> list[APITokenRecord]:
         query = select(api_tokens).where(
-            or_(*(column.between(prefix, prefix + _AFTER_ASCII) for column in (api_tokens.c.prefix, api_tokens.c.hash)))
+            or_(_begins_with(api_tokens.c.prefix, prefix), _begins_with(api_tokens.c.hash, prefix))
         )
         with self._database.read() as connection:
             return [_rows.api_token(row) for row in rows(connection, query)]
@@ -181,21 +191,23 @@ class SQLTokenRepository(RecordRepository):
 
     def find_tenants(self, prefix: str) -> list[str]:
         hash = tenants.c.tenant_hash
-        query = select(hash).where(hash.between(prefix, prefix + _AFTER_ASCII), hash != SYSTEM_TENANT)
+        query = select(hash).where(_begins_with(hash, prefix), hash != SYSTEM_TENANT)
         with self._database.read() as connection:
             return list(connection.scalars(query.order_by(hash)))
 
     def remove_tenant(self, tenant_hash: str) -> bool:
-        with self._database.write() as connection:
+        def work(connection: Connection) -> bool:
             found = connection.execute(delete(tenants).where(tenants.c.tenant_hash == tenant_hash)).rowcount
             if found:
                 raise_signal(connection)
             return bool(found)
 
+        return self._database.write(work)
+
     # Secrets
 
     def change_secret(self, place: Place, change: Change, mode: bytes) -> SecretState | None:
-        with self._database.write() as connection:
+        def work(connection: Connection) -> SecretState | None:
             tenant_exists = lock_tenant(connection, place.tenant_hash)
             secret = find_secret(connection, place)
             counter = find_counter(connection, place)
@@ -212,6 +224,8 @@ class SQLTokenRepository(RecordRepository):
                 write(connection, answer.counter, standing=counter)
             return answer
 
+        return self._database.write(work)
+
     def read_secret(self, place: Place) -> SecretRecord | None:
         with self._database.read() as connection:
             return find_secret(connection, place)
@@ -223,21 +237,26 @@ class SQLTokenRepository(RecordRepository):
         return [_rows.secret(row, kind) for row in found]
 
     def insert_auth_code(self, code: AuthCodeRecord, mode: bytes) -> None:
-        with self._database.write() as connection:
+        def work(connection: Connection) -> None:
             settle(connection, mode)
             if not lock_tenant(connection, code.place.tenant_hash):
                 raise TenantNotFound
             connection.execute(insert(auth_codes), _rows.to_row(code))
 
+        self._database.write(work)
+
     def take_auth_code(self, hash: str) -> AuthCodeRecord | None:
         of_code = auth_codes.c.hash == hash
-        with self._database.write() as connection:
+
+        def work(connection: Connection) -> AuthCodeRecord | None:
             found = rows(connection, select(auth_codes).where(of_code).with_for_update())
             if not found:
                 return None
             record = _rows.auth_code(found[0])
             connection.execute(delete(auth_codes).where(of_code))
             return record
+
+        return self._database.write(work)
 
     # The store
 
@@ -246,8 +265,10 @@ class SQLTokenRepository(RecordRepository):
             return read_mark(connection, name)
 
     def write_mark(self, name: str, value: bytes | None) -> None:
-        with self._database.write() as connection:
+        def work(connection: Connection) -> None:
             write_mark(connection, name, value)
+
+        self._database.write(work)
 
     def change_signal(self) -> int:
         with self._database.read() as connection:
@@ -255,34 +276,40 @@ class SQLTokenRepository(RecordRepository):
             return value
 
     def scan_records(self, after: str | None, limit: int) -> RecordPage:
-        with self._database.read() as connection:
+        with self._database.snapshot() as connection:
             return scan_page(connection, after, limit)
 
     def insert_records(self, records: Sequence[Record], mode: bytes, resolve: Resolve = refuse_conflict) -> int:
-        with self._database.write() as connection:
+        def work(connection: Connection) -> int:
             settle(connection, mode)
             return insert_records(connection, records, resolve)
 
+        return self._database.write(work)
+
     def replace_payloads(self, replacements: Sequence[tuple[SecretRecord | AuthCodeRecord, bytes]]) -> int:
-        with self._database.write() as connection:
+        def work(connection: Connection) -> int:
             return replace_payloads(connection, replacements)
 
+        return self._database.write(work)
+
     def purge_records(self, now: int, limit: int) -> dict[str, int]:
-        with self._database.write() as connection:
+        def work(connection: Connection) -> dict[str, int]:
             return purge(connection, now, limit)
+
+        return self._database.write(work)
 
     def count_records(self, now: int) -> StoreStats:
         present = _present(now)
         by_service = select(oauth_tokens.c.service, func.count()).group_by(oauth_tokens.c.service)
         kind = service_credentials.c.credential_type
         by_type = select(kind, func.count()).where(present).group_by(kind)
-        with self._database.read() as connection:
+        with self._database.snapshot() as connection:
             return StoreStats(
                 tenants=connection.scalars(select(func.count()).select_from(tenants)).one() - 1,
                 api_tokens=connection.scalars(select(func.count()).select_from(api_tokens)).one(),
                 oauth_tokens={str(row[0]): row[1] for row in connection.execute(by_service)},
                 credentials={CredentialType(row[0]): row[1] for row in connection.execute(by_type)},
-                bytes_on_disk=sqlite.bytes_on_disk(self._path),
+                bytes_on_disk=self._location.bytes_on_disk(connection),
                 schema_version=HEAD,
             )
 
@@ -290,15 +317,12 @@ class SQLTokenRepository(RecordRepository):
         return HEAD
 
     def find_damage(self) -> Iterator[CorruptPlace]:
-        with self._database.read() as connection:
-            for line in sqlite.damage(connection):
+        with self._database.snapshot() as connection:
+            for line in self._location.damage(connection):
                 yield CorruptPlace("database", "", "", line)
 
     def backup_storage(self, path: str | PathLike[str]) -> None:
-        with self._database.read() as connection:
-            source = connection.connection.driver_connection
-            assert isinstance(source, sqlite3.Connection)
-            sqlite.copy_online(source, Path(path))
+        self._location.backup(self._database, Path(path))
 
     def close_storage(self) -> None:
         self._database.close()
@@ -307,6 +331,11 @@ class SQLTokenRepository(RecordRepository):
         self._last_used.reset()
         self.guard.reset()
         self._database.after_fork()
+
+
+def _begins_with(column: Column[str], prefix: str) -> Any:
+    # No BETWEEN: PostgreSQL takes no collation in it.
+    return and_(column >= prefix, column <= prefix + _AFTER_ASCII)
 
 
 def _tenant_counts(now: int) -> Any:

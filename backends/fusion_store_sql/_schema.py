@@ -15,6 +15,8 @@ from sqlalchemy.types import TypeDecorator, TypeEngine
 REVISIONS: Final = ("0001",)
 """All revisions, oldest first."""
 HEAD: Final = REVISIONS[-1]
+LOCK_TABLE: Final = "migration_lock"
+"""On servers: holds the row that whoever moves the schema locks; no part of the schema."""
 
 _MYSQL: Final = ("mysql", "mariadb")
 
@@ -40,7 +42,7 @@ class ByteExact(TypeDecorator[str]):
     def process_result_value(self, value: Any, dialect: Dialect) -> str | None:
         if value is None:
             return None
-        text: str = value.decode() if dialect.name in _MYSQL else value
+        text: str = value.decode(errors="surrogateescape") if dialect.name in _MYSQL else value
         return text
 
 

@@ -1,44 +1,106 @@
-"""What SQLite needs: a file that is private from its first moment, pragmas, and a look that changes nothing."""
+"""A vault in an SQLite file: private from its first moment, opened with pragmas, looked at without a change."""
 
 from __future__ import annotations
 
 import os
 import sqlite3
 import time
-from contextlib import closing, suppress
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import DisconnectionError
-from sqlalchemy.pool import QueuePool
+from sqlalchemy.pool import NullPool, QueuePool
 
 from fusion_store import AlreadyExists, ConfigError, CorruptStore, PermissionDenied, StorageIO
-from fusion_store_sql._database import WRITING
+from fusion_store.backend import StoreURL
+from fusion_store_sql._database import WRITING, Database
 from fusion_store_sql._errors import translated
+from fusion_store_sql._location import Location
 
 OLDEST_SQLITE: Final = (3, 35)
+_LOCK_TIMEOUT_SECONDS: Final = 30.0
 _IDLE_CONNECTIONS: Final = 16
 _RETRY_SECONDS: Final = 0.01
 _SIDE_FILES: Final = ("-wal", "-shm", "-journal")
 
 
-def sqlite_engine(path: Path, lock_timeout: float) -> Engine:
-    """An engine on the file, every connection with the vault's pragmas."""
-    if sqlite3.sqlite_version_info < OLDEST_SQLITE:
-        raise ConfigError(f"SQLite {sqlite3.sqlite_version} is too old: the vault needs 3.35 or newer")
-    engine = create_engine(
-        "sqlite+pysqlite://",
-        creator=lambda: _connect(path, lock_timeout),
-        poolclass=QueuePool,
-        pool_size=_IDLE_CONNECTIONS,
-        max_overflow=-1,
-        hide_parameters=True,
-    )
-    event.listen(engine, "checkout", _check_foreign_keys)
-    event.listen(engine, "begin", _begin)
-    return engine
+class SQLiteLocation(Location):
+    """A file; ``lock_timeout`` in seconds."""
+
+    name = "sqlite"
+    atomic_ddl = True
+
+    def __init__(self, path: Path, lock_timeout: float = 30.0) -> None:
+        self.path = path
+        self._lock_timeout = lock_timeout
+
+    @classmethod
+    def of(cls, url: StoreURL) -> SQLiteLocation:
+        """``sqlite:///relative.db`` or ``sqlite:////absolute.db``, with ``lock_timeout`` (30 seconds)."""
+        url.allow_parameters(("lock_timeout",))
+        if url.path in ("", "/", "/:memory:"):
+            raise ConfigError("the sqlite URL names no file; for a vault in memory use memory://")
+        return cls(Path(url.file_path()).absolute(), url.seconds("lock_timeout", _LOCK_TIMEOUT_SECONDS))
+
+    def tables(self) -> set[str]:
+        return _look(self.path, "SELECT name FROM sqlite_master WHERE type = 'table'")
+
+    def revisions(self) -> set[str]:
+        return _look(self.path, "SELECT version_num FROM alembic_version")
+
+    def prepare(self) -> None:
+        try:
+            create_file(self.path)
+        except AlreadyExists:
+            if not self.path.is_file():
+                raise ConfigError("the sqlite URL's path is a link that leads nowhere") from None
+            self.path.chmod(0o600)
+
+    @contextmanager
+    def migrating(self) -> Iterator[Connection]:
+        # A table that is rebuilt takes its children along unless foreign keys are off, which only works outside of
+        # transactions.
+        engine = self._engine(poolclass=NullPool)
+        event.listen(engine, "connect", lambda raw, _: raw.execute("PRAGMA foreign_keys = OFF"))
+        with translated(), engine.execution_options(**{WRITING: True}).begin() as connection:
+            yield connection
+            if connection.exec_driver_sql("PRAGMA foreign_key_check").first() is not None:
+                raise CorruptStore("the migrated database would hold records of no tenant: nothing was changed")
+
+    def connect(self) -> Database:
+        engine = self._engine(poolclass=QueuePool, pool_size=_IDLE_CONNECTIONS, max_overflow=-1)
+        event.listen(engine, "checkout", _check_foreign_keys)
+        return Database(engine, writing={WRITING: True}, one_writer=True)
+
+    def _engine(self, **pool: Any) -> Engine:
+        if sqlite3.sqlite_version_info < OLDEST_SQLITE:
+            raise ConfigError(f"SQLite {sqlite3.sqlite_version} is too old: the vault needs 3.35 or newer")
+        engine = create_engine(
+            "sqlite+pysqlite://", creator=lambda: _connect(self.path, self._lock_timeout), hide_parameters=True, **pool
+        )
+        event.listen(engine, "begin", _begin)
+        return engine
+
+    def bytes_on_disk(self, connection: Connection) -> int:  # noqa: ARG002
+        total = 0
+        for suffix in ("", *_SIDE_FILES):
+            with suppress(FileNotFoundError):
+                total += Path(f"{self.path}{suffix}").stat().st_size
+        return total
+
+    def damage(self, connection: Connection) -> list[str]:
+        found = connection.exec_driver_sql("PRAGMA integrity_check").scalars().all()
+        return [] if found == ["ok"] else [str(line) for line in found]
+
+    def backup(self, database: Database, path: Path) -> None:
+        with database.read() as connection:
+            source = connection.connection.driver_connection
+            assert isinstance(source, sqlite3.Connection)
+            _copy_online(source, path)
 
 
 def _connect(path: Path, lock_timeout: float) -> sqlite3.Connection:
@@ -127,23 +189,13 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def stored_tables(path: Path) -> set[str] | None:
-    """The tables in a file, without changing a byte of it; None when there is no file."""
-    return _look(path, "SELECT name FROM sqlite_master WHERE type = 'table'")
-
-
-def stored_revisions(path: Path) -> set[str] | None:
-    """The schema revisions that a file is stamped with, without changing a byte of it."""
-    return _look(path, "SELECT version_num FROM alembic_version")
-
-
-def _look(path: Path, query: str) -> set[str] | None:
+def _look(path: Path, query: str) -> set[str]:
     try:
         is_file = path.is_file()
         if not is_file and path.exists():
             raise ConfigError("the sqlite URL's path is no file")
         if not is_file:
-            return None
+            return set()
         logged = path.with_name(path.name + "-wal")
         # Without a log nobody is writing, and only `immutable` keeps SQLite from making one.
         immutable = not logged.exists() or not logged.stat().st_size
@@ -163,18 +215,7 @@ def _select(path: Path, mode: str, query: str) -> set[str]:
         return {value for (value,) in connection.execute(query)}
 
 
-def bytes_on_disk(path: Path) -> int:
-    """The size of the file and those that SQLite keeps beside it."""
-    total = 0
-    for suffix in ("", *_SIDE_FILES):
-        try:
-            total += Path(f"{path}{suffix}").stat().st_size
-        except FileNotFoundError:
-            continue
-    return total
-
-
-def copy_online(source: sqlite3.Connection, path: Path) -> None:
+def _copy_online(source: sqlite3.Connection, path: Path) -> None:
     """A consistent copy at ``path``, while others write; on a failure nothing is left there."""
     if not path.parent.is_dir():
         raise ConfigError("the folder that the copy is to lie in doesn't exist")
@@ -190,9 +231,3 @@ def copy_online(source: sqlite3.Connection, path: Path) -> None:
         for suffix in ("", *_SIDE_FILES):
             Path(f"{path}{suffix}").unlink(missing_ok=True)
         raise
-
-
-def damage(connection: Connection) -> list[str]:
-    """What SQLite itself finds wrong with the file."""
-    found = connection.exec_driver_sql("PRAGMA integrity_check").scalars().all()
-    return [] if found == ["ok"] else [str(line) for line in found]

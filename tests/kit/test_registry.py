@@ -118,7 +118,7 @@ def test_a_missing_driver_names_the_extra_to_install(tmp_path: Path) -> None:
 def test_backends_are_listed_with_the_driver_they_need() -> None:
     statuses = {status.scheme: status for status in list_backends()}
 
-    assert list(statuses)[:3] == ["memory", "sqlite", "leveldb"]
+    assert list(statuses)[:6] == ["memory", "sqlite", "postgresql", "mysql", "mariadb", "leveldb"]
     assert (statuses["memory"].driver, statuses["memory"].installed) == (None, True)
     assert statuses["sqlite"].installed
     assert statuses["leveldb"] == ("leveldb", "plyvel", False, "leveldb")

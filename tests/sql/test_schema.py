@@ -54,20 +54,18 @@ def test_the_declared_head_is_the_newest_migration() -> None:
 
 def test_up_down_and_up_again_works_on_a_filled_database(repository: TokenRepository, path: Path) -> None:
     from fusion_store_sql import _migrations
-    from fusion_store_sql._database import Database
-    from fusion_store_sql._sqlite import sqlite_engine
+    from fusion_store_sql._sqlite import SQLiteLocation
 
     fill(repository)
     repository.close()
-    database = Database(sqlite_engine(path, 5))
-    with database.write() as connection:
+    location = SQLiteLocation(path)
+    with location.migrating() as connection:
         _migrations.downgrade(connection, "base")
     with raw(path) as check:
         tables = {name for (name,) in check.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     assert tables == {"alembic_version"}
-    with database.write() as connection:
+    with location.migrating() as connection:
         _migrations.upgrade(connection)
-    database.close()
     with get_repository(f"sqlite:///{path}") as opened:
         assert opened.stats().api_tokens == 0
         fill(opened)

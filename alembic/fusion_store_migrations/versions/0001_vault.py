@@ -67,6 +67,7 @@ def upgrade() -> None:
         number("created_at"),
         number("checksum"),
         if_not_exists=True,
+        mysql_engine="InnoDB",
     )
     op.create_table(
         "api_tokens",
@@ -80,6 +81,7 @@ def upgrade() -> None:
         number("expires_at", nullable=True),
         number("checksum"),
         if_not_exists=True,
+        mysql_engine="InnoDB",
     )
     op.create_table(
         "oauth_tokens",
@@ -93,6 +95,7 @@ def upgrade() -> None:
         number("checksum"),
         sa.PrimaryKeyConstraint("tenant_hash", "service"),
         if_not_exists=True,
+        mysql_engine="InnoDB",
     )
     op.create_table(
         "service_credentials",
@@ -107,6 +110,7 @@ def upgrade() -> None:
         number("checksum"),
         sa.PrimaryKeyConstraint("tenant_hash", "service", "credential_type"),
         if_not_exists=True,
+        mysql_engine="InnoDB",
     )
     op.create_table(
         "counters",
@@ -122,6 +126,7 @@ def upgrade() -> None:
         number("checksum"),
         sa.PrimaryKeyConstraint("tenant_hash", "kind", "service", "credential_type"),
         if_not_exists=True,
+        mysql_engine="InnoDB",
     )
     op.create_table(
         "auth_codes",
@@ -132,23 +137,33 @@ def upgrade() -> None:
         number("expires_at"),
         number("checksum"),
         if_not_exists=True,
+        mysql_engine="InnoDB",
     )
     op.create_table(
         "marks",
         sa.Column("name", text(128), primary_key=True),
         sa.Column("value", payload(), nullable=False),
         if_not_exists=True,
+        mysql_engine="InnoDB",
     )
     op.create_table(
         "signals",
         sa.Column("name", text(128), primary_key=True),
         number("value"),
         if_not_exists=True,
+        mysql_engine="InnoDB",
     )
     for table, *columns in INDEXES:
-        op.create_index(f"ix_{table}_{columns[0]}", table, columns, if_not_exists=True)
+        create_index_if_absent(table, columns)
     insert_if_absent("tenants", tenant_hash=SYSTEM_TENANT, created_at=0, checksum=SYSTEM_TENANT_CHECKSUM)
     insert_if_absent("signals", name="changes", value=0)
+
+
+def create_index_if_absent(table: str, columns: list[str]) -> None:
+    # MySQL has no CREATE INDEX IF NOT EXISTS.
+    name = f"ix_{table}_{columns[0]}"
+    if name not in {index["name"] for index in sa.inspect(op.get_bind()).get_indexes(table)}:
+        op.create_index(name, table, columns)
 
 
 def insert_if_absent(table: str, **row: str | int) -> None:

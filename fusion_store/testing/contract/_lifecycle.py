@@ -244,14 +244,15 @@ def test_opening_again_finds_the_same_data(
 
 
 def test_a_store_that_is_not_there_is_not_made_unless_asked(contract_store: ContractStore) -> None:
+    url = contract_store.absent_url() if contract_store.absent_url is not None else contract_store.url
     with pytest.raises(StoreNotFound):
-        get_repository(contract_store.url, create=False, **contract_store.options)
+        get_repository(url, create=False, **contract_store.options)
     with pytest.raises(StoreNotFound):
-        get_repository(contract_store.url, create=False, **contract_store.options)
+        get_repository(url, create=False, **contract_store.options)
 
-    with contract_store.open() as repository:
+    with get_repository(url, **contract_store.options) as repository:
         tenant = new_tenant(repository)
-    with get_repository(contract_store.url, create=False, **contract_store.options) as repository:
+    with get_repository(url, create=False, **contract_store.options) as repository:
         assert repository.get_tenant(tenant) is not None
 
 

@@ -1,0 +1,157 @@
+"""What PostgreSQL and MariaDB have in common: a pool, a lock for migrations, a backup that is a dump."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, ClassVar, Final, NamedTuple
+
+from sqlalchemy import URL, Column, Connection, Engine, Integer, MetaData, Table, create_engine, insert, inspect, select
+from sqlalchemy.pool import NullPool
+
+from fusion_store import AlreadyExists, ConfigError, CorruptRecord
+from fusion_store.backend import (
+    ENCRYPTION_MARK,
+    CounterRecord,
+    ExportedRecord,
+    MarkRecord,
+    Mode,
+    StoreURL,
+    mode_of,
+    write_dump,
+)
+from fusion_store_sql._database import Database
+from fusion_store_sql._errors import translated
+from fusion_store_sql._location import Location
+from fusion_store_sql._marks import read_mark
+from fusion_store_sql._scan import scan_page
+from fusion_store_sql._schema import LOCK_TABLE
+
+POOL_PARAMETERS: Final = ("pool_size", "pool_timeout", "connect_timeout", "statement_timeout", "lock_timeout")
+"""What every server's URL may say."""
+
+_DUMP_PAGE: Final = 100
+_lock: Final = Table(LOCK_TABLE, MetaData(), Column("id", Integer, primary_key=True, autoincrement=False))
+
+
+class Limits(NamedTuple):
+    """How many connections a process opens, and how long it waits; times in seconds, 0 for ever."""
+
+    pool_size: int
+    pool_timeout: float
+    connect_timeout: float
+    statement_timeout: float
+    lock_timeout: float
+
+    @classmethod
+    def of(cls, url: StoreURL) -> Limits:
+        """What the URL's query says, or the default."""
+        return cls(
+            url.integer("pool_size", 5, 1, 1000),
+            url.seconds("pool_timeout", 30),
+            url.seconds("connect_timeout", 10),
+            url.seconds("statement_timeout", 30),
+            url.seconds("lock_timeout", 30),
+        )
+
+
+class ServerLocation(Location):
+    """A database on a server."""
+
+    driver: ClassVar[str]
+    """SQLAlchemy's name of dialect and driver."""
+    reading: ClassVar[dict[str, Any]] = {}
+    snapshot: ClassVar[dict[str, Any]] = {}
+
+    def __init__(self, url: StoreURL) -> None:
+        self.name = url.scheme
+        self.limits = Limits.of(url)
+        database = url.path.removeprefix("/")
+        if not database or "/" in database:
+            raise ConfigError(f"the {url.scheme} URL names no database: {url.scheme}://user@host/database")
+        self._url = URL.create(self.driver, url.username, url.password, url.host, url.port, database)
+
+    @abstractmethod
+    def connect_args(self) -> dict[str, Any]:
+        """What the driver is told when it connects."""
+
+    def tables(self) -> set[str]:
+        with self._connection() as connection:
+            return set(inspect(connection).get_table_names())
+
+    def revisions(self) -> set[str]:
+        with self._connection() as connection:
+            return set(connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalars())
+
+    def prepare(self) -> None:
+        """The database has to stand: users who may create one are rare, and it has an owner and an encoding."""
+
+    @contextmanager
+    def migrating(self) -> Iterator[Connection]:
+        with self._connection() as guard:
+            _create_lock(guard)
+            with guard.begin():
+                guard.execute(select(_lock).with_for_update())
+                with self._connection() as connection, connection.begin():
+                    yield connection
+
+    def connect(self) -> Database:
+        engine = self._engine(
+            pool_size=self.limits.pool_size,
+            max_overflow=0,
+            pool_timeout=self.limits.pool_timeout,
+            pool_pre_ping=True,
+        )
+        return Database(engine, reading=self.reading, snapshot=self.snapshot)
+
+    def _engine(self, **pool: Any) -> Engine:
+        return create_engine(
+            self._url,
+            connect_args=self.connect_args(),
+            hide_parameters=True,
+            isolation_level="READ COMMITTED",
+            **pool,
+        )
+
+    @contextmanager
+    def _connection(self) -> Iterator[Connection]:
+        with translated(), self._engine(poolclass=NullPool).connect() as connection:
+            yield connection
+
+    def backup(self, database: Database, path: Path) -> None:
+        with database.snapshot() as connection:
+            write_dump(path, _all_records(connection))
+
+
+def _create_lock(connection: Connection) -> None:
+    """Make the row that migrations lock.
+
+    A row is the one lock that every server has, behind every pooler. It is held by a connection of its own, since
+    MariaDB ends the transaction at each change of the schema.
+    """
+    try:
+        with connection.begin():
+            _lock.create(connection, checkfirst=True)
+            if connection.scalar(select(_lock)) is None:
+                with translated():
+                    connection.execute(insert(_lock), {"id": 1})
+    except AlreadyExists:
+        return
+
+
+def _all_records(connection: Connection) -> Iterator[ExportedRecord]:
+    mark = read_mark(connection, ENCRYPTION_MARK)
+    if mark is not None and mode_of(mark) is Mode.SEALED:
+        yield MarkRecord(ENCRYPTION_MARK, mark)
+    after: str | None = None
+    while True:
+        page = scan_page(connection, after, _DUMP_PAGE)
+        for place in page.corrupt:
+            raise CorruptRecord(place.kind, tenant_hash=place.tenant_hash, service=place.service, reason=place.reason)
+        for record in page.records:
+            yield record.without_claim() if isinstance(record, CounterRecord) else record
+        after = page.after
+        if after is None:
+            return
