@@ -10,6 +10,8 @@ from sqlalchemy import Connection
 from fusion_store import TokenRepository, get_repository
 from tests.servers.databases import VARIABLES, engine_for, new_database, server_url
 
+collect_ignore = [f"test_{server}.py" for server in VARIABLES if server_url(server) is None]
+
 SERVERS = [server for server in VARIABLES if server_url(server) is not None]
 
 

@@ -20,13 +20,12 @@ from fusion_store import (
     OAuthTokenData,
     OutcomeUnknown,
     PermissionDenied,
-    ReadOnly,
     TokenRepository,
     Unavailable,
     get_repository,
 )
 from fusion_store_sql import SQLTokenRepository
-from tests.servers.conftest import SERVERS, rows
+from tests.servers.conftest import rows
 from tests.servers.databases import engine_for
 from tests.servers.proxy import Proxy, proxy_to
 
@@ -202,30 +201,6 @@ def test_a_statement_that_takes_too_long_is_busy(server: str, repository: TokenR
         with pytest.raises(Busy, match="statement_timeout"), hurried._database.read() as connection:
             connection.exec_driver_sql(sleep).all()
         assert time.monotonic() - began < 10
-
-
-def test_commits_wait_for_the_disk_whatever_the_database_says(url: str, raw: Connection, server: str) -> None:
-    if server == "postgresql":
-        raw.exec_driver_sql(f"ALTER DATABASE {make_url(url).database} SET synchronous_commit = off")
-        with get_repository(url) as repository:
-            assert isinstance(repository, SQLTokenRepository)
-            with repository._database.read() as connection:
-                assert rows(connection, "SHOW synchronous_commit") == [("on",)]
-
-
-@pytest.mark.skipif("postgresql" not in SERVERS, reason="asks PostgreSQL")
-@pytest.mark.parametrize("server", ["postgresql"])
-def test_a_database_that_takes_no_writes_is_read_only_and_still_read(
-    repository: TokenRepository, url: str, raw: Connection
-) -> None:
-    issued = repository.add_api_token()
-    raw.exec_driver_sql(f"ALTER DATABASE {make_url(url).database} SET default_transaction_read_only = on")
-    with get_repository(url) as standby:
-        assert standby.validate_api_token(issued.token) is not None
-        with pytest.raises(ReadOnly):
-            standby.add_api_token()
-        assert standby.check().ok
-        raw.exec_driver_sql(f"ALTER DATABASE {make_url(url).database} RESET default_transaction_read_only")
 
 
 def test_an_unknown_user_is_refused_without_a_word_about_the_password(server: str, url: str) -> None:

@@ -27,7 +27,6 @@ from fusion_store._registry import find_backend
 from fusion_store_sql import HEAD, metadata
 from fusion_store_sql._backend import _locate
 from fusion_store_sql._schema import LOCK_TABLE
-from tests.servers.conftest import SERVERS, rows
 from tests.servers.databases import engine_for
 from tests.sql.conftest import fill
 
@@ -139,16 +138,3 @@ def test_a_database_that_holds_something_else_is_refused(url: str, raw: Connecti
 def test_there_is_no_store_where_the_server_has_no_such_database(url: str) -> None:
     with pytest.raises(StoreNotFound):
         get_repository(url + "_not")
-
-
-@pytest.mark.skipif("mariadb" not in SERVERS, reason="asks MariaDB")
-@pytest.mark.parametrize("server", ["mariadb"])
-def test_tables_are_innodb_and_sessions_strict_whatever_the_server_says(repository: TokenRepository, url: str) -> None:
-    with _locate(find_backend(url)[1]).connect().read() as connection:
-        engines = rows(
-            connection, "SELECT DISTINCT engine FROM information_schema.tables WHERE table_schema = DATABASE()"
-        )
-        modes = rows(connection, "SELECT @@sql_mode, @@global.sql_mode")
-
-    assert engines == [("InnoDB",)]
-    assert modes == [("STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION", modes[0][1])]

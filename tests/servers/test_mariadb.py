@@ -1,0 +1,26 @@
+"""What is MariaDB's own."""
+
+from __future__ import annotations
+
+import pytest
+
+from fusion_store import TokenRepository
+from fusion_store._registry import find_backend
+from fusion_store_sql._backend import _locate
+from tests.servers.conftest import rows
+
+
+@pytest.fixture
+def server() -> str:
+    return "mariadb"
+
+
+def test_tables_are_innodb_and_sessions_strict_whatever_the_server_says(repository: TokenRepository, url: str) -> None:
+    with _locate(find_backend(url)[1]).connect().read() as connection:
+        engines = rows(
+            connection, "SELECT DISTINCT engine FROM information_schema.tables WHERE table_schema = DATABASE()"
+        )
+        modes = rows(connection, "SELECT @@sql_mode, @@global.sql_mode")
+
+    assert engines == [("InnoDB",)]
+    assert modes == [("STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION", modes[0][1])]

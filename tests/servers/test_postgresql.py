@@ -1,0 +1,40 @@
+"""What is PostgreSQL's own."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import Connection, make_url
+
+from fusion_store import ReadOnly, TokenRepository, get_repository
+from fusion_store_sql import SQLTokenRepository
+from tests.servers.conftest import rows
+
+
+@pytest.fixture
+def server() -> str:
+    return "postgresql"
+
+
+def database_of(url: str) -> str:
+    return str(make_url(url).database)
+
+
+def test_commits_wait_for_the_disk_whatever_the_database_says(url: str, raw: Connection) -> None:
+    raw.exec_driver_sql(f"ALTER DATABASE {database_of(url)} SET synchronous_commit = off")
+    with get_repository(url) as repository:
+        assert isinstance(repository, SQLTokenRepository)
+        with repository._database.read() as connection:
+            assert rows(connection, "SHOW synchronous_commit") == [("on",)]
+
+
+def test_a_database_that_takes_no_writes_is_read_only_and_still_read(
+    repository: TokenRepository, url: str, raw: Connection
+) -> None:
+    issued = repository.add_api_token()
+    raw.exec_driver_sql(f"ALTER DATABASE {database_of(url)} SET default_transaction_read_only = on")
+    with get_repository(url) as standby:
+        assert standby.validate_api_token(issued.token) is not None
+        with pytest.raises(ReadOnly):
+            standby.add_api_token()
+        assert standby.check().ok
+        raw.exec_driver_sql(f"ALTER DATABASE {database_of(url)} RESET default_transaction_read_only")
