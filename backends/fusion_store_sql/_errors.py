@@ -13,6 +13,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from fusion_store import (
     AlreadyExists,
     Busy,
+    ConfigError,
     CorruptStore,
     FusionStoreError,
     OutcomeUnknown,
@@ -163,7 +164,11 @@ _SQLSTATES: Final[dict[str, _Maker]] = {
     "XX002": _CORRUPT,
 }
 _SQLSTATE_CLASSES: Final[dict[str, _Maker]] = {"08": _UNAVAILABLE, "28": _DENIED, "53": _TOO_MANY}
+_POOLER: Final = _of(
+    ConfigError, "a pooler in front of PostgreSQL refuses session settings: add pooler=transaction to the URL"
+)
 _POSTGRESQL_REFUSALS: Final[dict[str, _Maker]] = {
+    "unsupported startup parameter": _POOLER,
     "authentication failed": _DENIED,
     "no pg_hba.conf entry": _DENIED,
     "no password supplied": _DENIED,

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
+from alembic.operations import Operations
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine
@@ -24,6 +25,7 @@ from fusion_store import (
 )
 from fusion_store._registry import find_backend
 from fusion_store_sql import HEAD, metadata
+from fusion_store_sql._sqlite import SQLiteLocation
 from tests.sql.conftest import fill, raw, run_at_once
 
 
@@ -54,7 +56,6 @@ def test_the_declared_head_is_the_newest_migration() -> None:
 
 def test_up_down_and_up_again_works_on_a_filled_database(repository: TokenRepository, path: Path) -> None:
     from fusion_store_sql import _migrations
-    from fusion_store_sql._sqlite import SQLiteLocation
 
     fill(repository)
     repository.close()
@@ -70,6 +71,32 @@ def test_up_down_and_up_again_works_on_a_filled_database(repository: TokenReposi
         assert opened.stats().api_tokens == 0
         fill(opened)
         assert opened.check().ok
+
+
+def test_a_migration_that_rebuilds_the_parent_table_keeps_its_children(repository: TokenRepository, path: Path) -> None:
+    fill(repository)
+    before = list(repository.export_records())
+    repository.close()
+
+    with SQLiteLocation(path).migrating() as connection:
+        operations = Operations(MigrationContext.configure(connection))
+        with operations.batch_alter_table("tenants", recreate="always") as tenants:
+            tenants.alter_column("created_at", server_default="0")
+
+    with get_repository(f"sqlite:///{path}") as opened:
+        assert list(opened.export_records()) == before
+
+
+def test_a_migration_that_would_leave_orphans_is_undone(repository: TokenRepository, path: Path) -> None:
+    fill(repository)
+    before = list(repository.export_records())
+    repository.close()
+
+    with pytest.raises(CorruptStore, match="no tenant"), SQLiteLocation(path).migrating() as connection:
+        connection.exec_driver_sql("DELETE FROM tenants")
+
+    with get_repository(f"sqlite:///{path}") as opened:
+        assert list(opened.export_records()) == before
 
 
 def test_opening_a_current_store_imports_no_alembic(repository: TokenRepository, path: Path) -> None:
