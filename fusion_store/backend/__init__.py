@@ -20,6 +20,7 @@ from fusion_store._records import (
 from fusion_store._urls import StoreURL, redact_url
 from fusion_store._values import CorruptPlace
 from fusion_store.backend._backend import Backend, OpenOptions
+from fusion_store.backend._check import check_record
 from fusion_store.backend._dump import Dump, read_dump, write_dump
 from fusion_store.backend._guard import InFlightGuard
 from fusion_store.backend._last_used import LastUsedCoalescer
@@ -60,6 +61,7 @@ __all__ = [
     "TenantCounts",
     "TenantRecord",
     "VouchedPayload",
+    "check_record",
     "hash_token",
     "holds_records",
     "mode_of",

@@ -64,6 +64,7 @@ def test_all_commands_are_there() -> None:
         "schema",
         *(f"schema {name}" for name in ("current", "upgrade", "downgrade")),
         *("stats", "check", "health", "backup", "purge", "backends"),
+        *("copy", "verify", "dump", "restore"),
     }
 
 

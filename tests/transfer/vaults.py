@@ -10,7 +10,7 @@ import msgspec
 
 from fusion_store import SYSTEM_TENANT, CredentialType, OAuthTokenData, ServiceCredentials, TokenRepository
 from fusion_store._registry import find_backend
-from fusion_store.backend import OpenOptions, RecordRepository
+from fusion_store.backend import Kind, OpenOptions, Place, RecordRepository, SecretRecord
 
 HOUR = timedelta(hours=1)
 SECRET = "s3cret-canary"
@@ -51,3 +51,10 @@ def storage(url: str, *, create: bool = True) -> Iterator[RecordRepository]:
 def contents(repository: TokenRepository) -> list[bytes]:
     """All records, in an order that doesn't depend on the backend."""
     return sorted(map(msgspec.json.encode, repository.export_records()))
+
+
+def secret(storage: RecordRepository, tenant: str, service: str = "github") -> SecretRecord:
+    """The OAuth token there, as it is stored."""
+    record = storage.read_secret(Place(tenant, Kind.OAUTH, service))
+    assert record is not None
+    return record
