@@ -45,9 +45,11 @@ class Bucket(dict[bytes, "bytes | Bucket"]):
     """Keys in order, with values and nested buckets."""
 
     def bucket(self, name: bytes) -> Bucket:
-        """The nested bucket of that name; an empty one when there is none."""
-        found = self.get(name)
-        return found if isinstance(found, Bucket) else Bucket()
+        """The nested bucket of that name, an empty one when there is none; ``InvalidInput`` for a value."""
+        found = self.get(name, Bucket())
+        if not isinstance(found, Bucket):
+            raise InvalidInput("file", "has a value where a bucket is expected")
+        return found
 
 
 class _Meta(NamedTuple):

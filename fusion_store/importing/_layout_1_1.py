@@ -38,7 +38,7 @@ def _users(root: Bucket, left_out: Counter[str]) -> dict[bytes, bytes]:
     users = root.bucket(b"users")
     left_out["user descriptions"] += len(users)
     for user in users:
-        knowledge = users.bucket(user).bucket(b"knowledge")
-        left_out["knowledge entries"] += sum(len(knowledge.bucket(domain)) for domain in knowledge)
+        domains = users.bucket(user).bucket(b"knowledge")
+        left_out["knowledge entries"] += sum(len(entries) for entries in domains.values())
     keys = root.bucket(b"key_to_user").items()
     return {hash: user for hash, user in keys if isinstance(user, bytes) and user in users}

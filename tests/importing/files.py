@@ -79,13 +79,13 @@ class Writer:
         self._page_size = page_size
         self._fan_out = fan_out
         self._next = 2
-        self._pages = b""
+        self._pages: list[bytes] = []
 
     def write(self, tree: Tree) -> bytes:
         root = self._subtree(self._entries(tree))
         size, pages = self._page_size, self._next
         metas = (meta_page(i, root=root, pages=pages, txid=7 - i, page_size=size) for i in (0, 1))
-        return b"".join(metas) + self._pages
+        return b"".join([*metas, *self._pages])
 
     def _entries(self, tree: Tree) -> list[tuple[int, bytes, bytes]]:
         return [
@@ -113,7 +113,7 @@ class Writer:
     def _add(self, flags: int, count: int, body: bytes) -> int:
         id = self._next
         content = page(id, flags, count, body, page_size=self._page_size)
-        self._pages += content
+        self._pages.append(content)
         self._next += len(content) // self._page_size
         return id
 

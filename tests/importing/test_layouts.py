@@ -396,6 +396,20 @@ def test_other_files_of_bbolt_are_refused(vault: TokenRepository, file: Path, tr
         plan_import(vault, write(file, tree))
 
 
+@pytest.mark.parametrize(
+    "tree",
+    [
+        shipped({ADA: {b"oauth_tokens": oauth()}}),
+        shipped({}, tenants={key_of(ADA): oauth()}),
+        planned({ADA: {b"service_credentials": oauth()}}),
+    ],
+    ids=["oauth_tokens", "tenants", "service_credentials"],
+)
+def test_a_value_in_a_buckets_place_is_refused(vault: TokenRepository, file: Path, tree: Tree) -> None:
+    with pytest.raises(InvalidInput, match="where a bucket is expected"):
+        plan_import(vault, write(file, tree))
+
+
 def test_an_empty_file_of_mcpfusion_brings_nothing(vault: TokenRepository, file: Path) -> None:
     assert bring(vault, file, shipped({})).records == []
     assert bring(vault, file, {b"api_tokens": {}}).records == []
