@@ -11,7 +11,7 @@ import pytest
 
 from fusion_store.layers import Key
 from tests.cli.conftest import CLI
-from tests.importing.files import ADA, BOB, SAMPLES, api_token, as_json, hash_of, oauth, shipped, write
+from tests.importing.files import ADA, BOB, SAMPLES, Tree, api_token, as_json, hash_of, oauth, shipped, write
 
 SAMPLE = str(SAMPLES["mcpfusion-1.1"])
 NEW = {"tenants": 7, "api_tokens": 7, "oauth_tokens": 11, "credentials": 4}
@@ -165,10 +165,13 @@ def test_a_sealed_store_gets_sealed_records(cli: CLI, monkeypatch: pytest.Monkey
     assert b"sample-at" not in b"".join(path.read_bytes() for path in (tmp_path / "vault").iterdir())
 
 
-def test_without_keys_nothing_comes_into_a_sealed_store(cli: CLI, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_keys_nothing_comes_into_a_sealed_store(cli: CLI, monkeypatch: pytest.MonkeyPatch, file: Path) -> None:
     monkeypatch.setenv("FUSION_STORE_KEYS", Key.generate().reveal())
     cli("token", "add")
-    assert cli("--no-keys", "import", SAMPLE).code == 8
+    # More than one batch, and nothing to be sealed among the first of the file.
+    bare: dict[str, Tree] = {f"{i:064x}": {} for i in range(600)}
+    write(file, shipped({**bare, ADA: held(github=oauth())}))
+    assert cli("--no-keys", "import", str(file)).code == 8
     monkeypatch.delenv("FUSION_STORE_KEYS")
     assert cli("import", SAMPLE).code == 8
     assert len(cli.json("--no-keys", "tenant", "list")) == 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -40,9 +40,11 @@ def test_tokens_go_to_the_tenants_that_their_keys_name(vault: TokenRepository, f
         token_type="mac",
         scope=["read", "write"],
         metadata={"tokenLocation": "header"},
-        expires_at="2028-01-01T00:00:00Z",
     )
-    content = {f"tenant:{ada}:token:github": full, f"tenant:{bob}:token:git:hub": entry("b"), "token:mail": entry("c")}
+    full["value"]["expires_at"] = "2028-01-01T00:00:00Z"
+    unsaid = entry("c")
+    unsaid["value"]["expires_at"] = None
+    content = {f"tenant:{ada}:token:github": full, f"tenant:{bob}:token:git:hub": entry("b"), "token:mail": unsaid}
     carry_out(vault, plan_import(vault, write(file, content), tenant_hash=bob))
     token = vault.get_oauth_token(ada, "github")
     assert token is not None
@@ -79,6 +81,16 @@ def test_a_key_may_name_any_api_token_of_the_tenant(vault: TokenRepository, file
 def test_the_hosts_own_tenant_may_be_named(vault: TokenRepository, file: Path) -> None:
     carry_out(vault, plan_import(vault, write(file, {"token:github": entry("a")}), tenant_hash=SYSTEM_TENANT))
     assert vault.get_oauth_token(SYSTEM_TENANT, "github").access_token == "a"  # type: ignore[union-attr]
+
+
+def test_a_place_that_was_claimed_before_keeps_its_counters(vault: TokenRepository, file: Path) -> None:
+    tenant = vault.add_api_token().hash
+    claim = vault.claim_refresh(tenant, "github", ttl=timedelta(seconds=30))
+    assert claim is not None
+    vault.release_refresh(claim)
+    carry_out(vault, plan_import(vault, write(file, {"token:github": entry("a")}), tenant_hash=tenant))
+    assert vault.get_oauth_token(tenant, "github").access_token == "a"  # type: ignore[union-attr]
+    assert vault.claim_refresh(tenant, "github", ttl=timedelta(seconds=30)).fence == 2  # type: ignore[union-attr]
 
 
 def test_tokens_of_no_tenant_need_one_named(vault: TokenRepository, file: Path) -> None:
