@@ -1,0 +1,50 @@
+"""Authlib's client with this library's HTTP under it. Importing this module needs both libraries."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import httpx2
+from authlib.integrations.httpx_client import AsyncOAuth2Client
+from authlib.oauth2.rfc7636 import create_s256_code_challenge
+
+from fusion_store.auth._http import Answer
+
+if TYPE_CHECKING:
+    from fusion_store.auth._http import HTTP
+
+__all__ = ["OAuthClient", "create_s256_code_challenge"]
+
+
+class _Transport(httpx2.AsyncBaseTransport):
+    """Sends through an ``HTTP``, so that its bounds hold for Authlib too."""
+
+    def __init__(self, http: HTTP) -> None:
+        self._http = http
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        answer = await self._http.send(request)
+        return httpx2.Response(answer.status, content=answer.body)
+
+
+class OAuthClient(AsyncOAuth2Client):  # type: ignore[misc]  # Authlib has no types
+    """One request to a token endpoint: its form and the client's authentication are Authlib's.
+
+    It is never given a token, and so never refreshes one by itself.
+    """
+
+    def __init__(self, http: HTTP, read: Callable[[Answer], Any], **options: Any) -> None:
+        # The HTTP below has the one timeout that counts.
+        super().__init__(transport=_Transport(http), trust_env=False, timeout=None, **options)
+        self._read = read
+
+    def parse_response_token(self, resp: httpx2.Response) -> Any:
+        """Authlib's own takes a 200 without a token, and fails on error descriptions that aren't plain ASCII."""
+        return self._read(Answer(resp.status_code, resp.content))
+
+    async def post_form(self, url: str, form: dict[str, str]) -> Answer:
+        """POST a form with the client's authentication, to an endpoint other than the token endpoint."""
+        auth = self.client_auth(self.token_endpoint_auth_method)
+        response = await self.post(url, data=form, auth=auth, headers={"Accept": "application/json"})
+        return Answer(response.status_code, response.content)
