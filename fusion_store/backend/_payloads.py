@@ -55,7 +55,7 @@ def pack_json(binding: Binding, body: bytes) -> bytes:
 def unpack_oauth(record: SecretRecord) -> _OAuthBody:
     """The fields of an OAuth token's payload; ``CorruptRecord`` when it doesn't read."""
     try:
-        return _decode_oauth(_body(record.binding(), record.payload))
+        return _decode_oauth(_body(record))
     except msgspec.MsgspecError:
         raise _corrupt(record.binding()) from None
 
@@ -63,7 +63,7 @@ def unpack_oauth(record: SecretRecord) -> _OAuthBody:
 def unpack_json(record: SecretRecord | AuthCodeRecord) -> dict[str, Any]:
     """The JSON object in a payload; ``CorruptRecord`` when it doesn't read."""
     try:
-        return _decode_object(_body(record.binding(), record.payload))
+        return _decode_object(_body(record))
     except msgspec.MsgspecError:
         raise _corrupt(record.binding()) from None
 
@@ -106,7 +106,12 @@ def read_credentials(record: SecretRecord) -> ServiceCredentials:
     )
 
 
-def _body(binding: Binding, payload: bytes) -> bytes:
+def _body(record: SecretRecord | AuthCodeRecord) -> bytes:
+    payload = record.payload
+    body = payload[_HEADER_BYTES:]
+    if type(payload) is VouchedPayload:
+        return body
+    binding = record.binding()
     if payload.startswith(SEALED_MAGIC):
         raise WrongKey(
             "the vault is sealed, and no key is at hand",
@@ -114,9 +119,6 @@ def _body(binding: Binding, payload: bytes) -> bytes:
             kind=binding.kind,
             service=binding.service,
         )
-    body = payload[_HEADER_BYTES:]
-    if type(payload) is VouchedPayload:
-        return body
     if payload[:_HEADER_BYTES] != _FORMAT + _crc(binding, body):
         raise _corrupt(binding)
     return body
