@@ -231,11 +231,15 @@ class NeedsReauth(AuthError):
 
 
 class RefreshFailed(AuthError):
-    """The upstream token could not be refreshed; ``retryable`` says whether trying later may help."""
+    """The upstream token could not be refreshed.
 
-    def __init__(self, message: str, *, retryable: bool = False) -> None:
+    ``retryable`` says whether trying later may help, ``retry_after`` how many seconds to wait, where that is known.
+    """
+
+    def __init__(self, message: str, *, retryable: bool = False, retry_after: float | None = None) -> None:
         super().__init__(message)
         self.retryable = retryable
+        self.retry_after = retry_after
 
 
 class RefreshTimeout(AuthError):

@@ -28,6 +28,7 @@ class ExitCode(IntEnum):
     CONFIG = 9
     CONFLICT = 10
     OUTCOME_UNKNOWN = 11
+    AUTH = 12
     INTERNAL = 70
     INPUT_OUTPUT = 74
     INTERRUPTED = 130
@@ -47,6 +48,7 @@ MEANINGS: Final = {
     ExitCode.CONFIG: "the URL, a setting or an environment variable can't be used",
     ExitCode.CONFLICT: "the store's state doesn't allow the change; nothing was changed",
     ExitCode.OUTCOME_UNKNOWN: "the change may or may not have been made",
+    ExitCode.AUTH: "the service refused, or the user has to sign in again",
     ExitCode.INTERNAL: "a bug in fusion-store",
     ExitCode.INPUT_OUTPUT: "the output can't be written, or a file can't be read",
     ExitCode.INTERRUPTED: "interrupted with Ctrl-C",
@@ -105,6 +107,8 @@ _ANSWERS: Final[Sequence[tuple[type[Exception], ExitCode, str]]] = (
     (errors.Busy, ExitCode.STORE, "try again in a moment; nothing was changed"),
     (errors.Unavailable, ExitCode.STORE, "check that the database runs and can be reached, then try again"),
     (errors.StoreError, ExitCode.STORE, "'fusion-store --debug' with the same command says more"),
+    (errors.NeedsReauth, ExitCode.AUTH, "sign in again with 'fusion-store connect'"),
+    (errors.AuthError, ExitCode.AUTH, "check the service's configuration, or try again later"),
     (errors.EncryptionError, ExitCode.ENCRYPTION, "check FUSION_STORE_KEYS or FUSION_STORE_KEY_FILE"),
 )
 

@@ -82,6 +82,16 @@ class Output:
         if not self.json:
             sys.stderr.write(f"{inert(text)}\n")
 
+    def prompt(self, document: Mapping[str, Any], lines: Sequence[str]) -> None:
+        """Show what the person has to do next: on stderr, under ``--json`` as one line of JSON."""
+        shown = [json.dumps(document)] if self.json else [inert(line) for line in lines]
+        sys.stderr.write("".join(f"{line}\n" for line in shown))
+        sys.stderr.flush()
+
+    def drawing(self, text: str) -> None:
+        """Show lines that were drawn here, not stored by anybody, on stderr."""
+        sys.stderr.write(text)
+
     def result(self, document: Mapping[str, Any], text: str) -> None:
         """Print what a command did, as a document or as one line."""
         if self.json:

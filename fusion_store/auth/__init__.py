@@ -1,0 +1,45 @@
+"""Upstream tokens for a host's tenants: first consent, refresh, use, revocation.
+
+Needs the extra ``fusion-store[auth]``.
+"""
+
+from fusion_store.auth._blocking import BlockingAuthManager, BlockingTenant, BlockingTenantCache
+from fusion_store.auth._cache import TenantCache
+from fusion_store.auth._config import ServiceConfig
+from fusion_store.auth._manager import AuthManager, Disconnected, Tenant
+from fusion_store.auth._renewal import REJECTED, Timing
+from fusion_store.auth._services_file import load_services
+from fusion_store.auth._strategy import (
+    AuthContext,
+    BrowserPrompt,
+    DevicePrompt,
+    GrantRejected,
+    Prompt,
+    RequestAuth,
+    Secret,
+    ShowPrompt,
+    Strategy,
+)
+
+__all__ = [
+    "REJECTED",
+    "AuthContext",
+    "AuthManager",
+    "BlockingAuthManager",
+    "BlockingTenant",
+    "BlockingTenantCache",
+    "BrowserPrompt",
+    "DevicePrompt",
+    "Disconnected",
+    "GrantRejected",
+    "Prompt",
+    "RequestAuth",
+    "Secret",
+    "ServiceConfig",
+    "ShowPrompt",
+    "Strategy",
+    "Tenant",
+    "TenantCache",
+    "Timing",
+    "load_services",
+]

@@ -1,0 +1,211 @@
+"""``fusion-store connect``, ``services`` and ``auth-code``: a tenant's connections to upstream services."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import os
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from fusion_store import ConfigError, OAuthTokenData, TokenRepository
+from fusion_store.cli._errors import CommandError, ExitCode
+from fusion_store.cli._input import Service, TenantOption, duration, resolve_tenant
+from fusion_store.cli._output import Cell, Output, iso
+from fusion_store.cli._session import Session
+
+if TYPE_CHECKING:
+    from fusion_store.auth import Prompt, ServiceConfig
+
+app: Final = typer.Typer()
+codes: Final = typer.Typer(help="Make codes that let another program push a token.", no_args_is_help=True)
+
+SERVICES_VARIABLE: Final = "FUSION_STORE_SERVICES"
+_SOON: Final = timedelta(minutes=5)
+
+ServicesFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--services",
+        metavar="FILE",
+        help=f"Configuration of the services, JSON or TOML; else {SERVICES_VARIABLE}.",
+    ),
+]
+
+
+@app.command()
+def connect(
+    ctx: typer.Context,
+    service: Service,
+    tenant: TenantOption,
+    services: ServicesFile = None,
+) -> None:
+    """Sign in at a service for a tenant and store its token.
+
+    Shows the code to type and the address to open, with a QR code on a terminal, and waits until the user has
+    consented. Exit 0, 3 when there is no such tenant, 9 when the service isn't configured, 12 when the sign-in failed.
+    """
+    session: Session = ctx.obj
+    config = _configured(_load(services), service)
+    with session.open() as repository:
+        tenant_hash = resolve_tenant(repository, tenant)
+        stored = asyncio.run(_sign_in(repository, tenant_hash, service, config, session.output))
+        document = {"service": service, "tenant_hash": tenant_hash, "version": stored.version}
+        session.output.result(
+            {**document, "expires_at": iso(stored.expires_at), "scope": list(stored.scope)},
+            f"Connected {service}, version {stored.version}.",
+        )
+
+
+async def _sign_in(
+    repository: TokenRepository, tenant_hash: str, service: str, config: ServiceConfig, output: Output
+) -> OAuthTokenData:
+    from fusion_store.auth import AuthManager
+
+    async def show(prompt: Prompt) -> None:
+        _show(output, prompt)
+
+    async with AuthManager(repository) as manager:
+        with output.working("Waiting for consent"):
+            return await manager.tenant_of(tenant_hash).authenticate(service, config, show=show)
+
+
+def _show(output: Output, prompt: Prompt) -> None:
+    from fusion_store.auth import DevicePrompt
+
+    if isinstance(prompt, DevicePrompt):
+        output.prompt(
+            {
+                "user_code": prompt.user_code,
+                "verification_uri": prompt.verification_uri,
+                "verification_uri_complete": prompt.verification_uri_complete,
+                "expires_at": iso(prompt.expires_at),
+            },
+            [f"Open    {prompt.verification_uri}", f"Code    {prompt.user_code}"],
+        )
+        address = prompt.verification_uri_complete or prompt.verification_uri
+    else:
+        output.prompt({"authorization_url": prompt.authorization_url}, [f"Open    {prompt.authorization_url}"])
+        address = prompt.authorization_url
+    if output.shows_progress:
+        output.drawing(_qr_code(address))
+
+
+def _qr_code(address: str) -> str:
+    import segno
+
+    drawn = io.StringIO()
+    segno.make(address, error="l").terminal(drawn, compact=True)
+    return drawn.getvalue()
+
+
+@app.command("services")
+def list_(
+    ctx: typer.Context,
+    tenant: Annotated[
+        str | None, typer.Option("--tenant", metavar="ID", help="Only this tenant; else all of them.")
+    ] = None,
+    services: ServicesFile = None,
+) -> None:
+    """List which services are configured, and what each tenant has connected.
+
+    STATE is ok, expiring (in the next 5 minutes, or expired and refreshable), needs reauth, not connected, or
+    not configured (a token stands, but no configuration). Exit 0, also when there are none.
+    """
+    session: Session = ctx.obj
+    configured = _load(services, optional=True)
+    with session.open(create=False) as repository:
+        session.output.records(
+            _connections(repository, tenant, configured),
+            dict,
+            ("SERVICE", "TYPE", "TENANT", "STATE", "EXPIRES"),
+            lambda c: (c["service"], c["type"], c["tenant_hash"][:16], c["state"], _moment(c["expires_at"])),
+            empty="No services found.",
+        )
+
+
+def _connections(
+    repository: TokenRepository, tenant: str | None, configured: Mapping[str, ServiceConfig]
+) -> Iterator[dict[str, Any]]:
+    now = datetime.now(UTC)
+    for tenant_hash in [resolve_tenant(repository, tenant)] if tenant else _tenants(repository):
+        tokens = repository.list_oauth_tokens(tenant_hash)
+        credentials = {service for service, _ in repository.list_credentials(tenant_hash)}
+        for service in sorted({*configured, *tokens}):
+            config, token = configured.get(service), tokens.get(service)
+            yield {
+                "service": service,
+                "type": config.type if config else "",
+                "tenant_hash": tenant_hash,
+                "state": _state(config, token, now, has_credentials=service in credentials),
+                "expires_at": iso(token.expires_at) if token else None,
+            }
+
+
+def _state(config: ServiceConfig | None, token: OAuthTokenData | None, now: datetime, *, has_credentials: bool) -> str:
+    from fusion_store.auth import REJECTED
+
+    if token is None:
+        return "ok" if has_credentials else "not connected"
+    if config is None:
+        return "not configured"
+    refreshable = token.has_refresh_token and REJECTED not in token.metadata
+    if token.is_expired(now=now):
+        return "expiring" if refreshable else "needs reauth"
+    return "expiring" if token.is_expired(_SOON, now) else "ok"
+
+
+def _tenants(repository: TokenRepository) -> Iterator[str]:
+    after: str | None = None
+    while page := repository.list_tenants(after=after):
+        yield from (info.tenant_hash for info in page)
+        after = page[-1].tenant_hash
+
+
+def _moment(text: str | None) -> Cell:
+    return datetime.fromisoformat(text) if text else None
+
+
+@codes.command()
+def create(
+    ctx: typer.Context,
+    service: Service,
+    tenant: TenantOption,
+    expires_in: Annotated[
+        str, typer.Option("--expires-in", metavar="DURATION", help="How long it is good, such as 90s or 10m.")
+    ] = "10m",
+) -> None:
+    """Print a code with which another program may push one token for a service.
+
+    It is shown once and is good for one use. Exit 0, 3 when there is no such tenant.
+    """
+    session: Session = ctx.obj
+    ttl = duration("--expires-in", expires_in)
+    with session.open() as repository:
+        tenant_hash = resolve_tenant(repository, tenant)
+        code = repository.create_auth_code(tenant_hash, service, ttl=ttl)
+        session.output.note(f"For {service} of tenant {tenant_hash[:16]}, once, within {expires_in}.")
+        session.output.result({"code": code, "service": service, "tenant_hash": tenant_hash}, code)
+
+
+def _load(path: Path | None, *, optional: bool = False) -> Mapping[str, ServiceConfig]:
+    named = path or os.environ.get(SERVICES_VARIABLE)
+    if not named:
+        if optional:
+            return {}
+        raise CommandError(
+            "no configuration of the services", f"give --services FILE or set {SERVICES_VARIABLE}", ExitCode.CONFIG
+        )
+    from fusion_store.auth import load_services
+
+    return load_services(Path(named))
+
+
+def _configured(services: Mapping[str, ServiceConfig], service: str) -> ServiceConfig:
+    if service not in services:
+        raise ConfigError(f"service {service!r} isn't configured; known: {', '.join(sorted(services)) or 'none'}")
+    return services[service]
