@@ -60,9 +60,9 @@ def names(folder: Path) -> list[str]:
     return [path.name for path in folder.iterdir()]
 
 
-def forged(path: Path, lines: list[bytes], **trailer: Any) -> Path:
+def forged(path: Path, lines: list[bytes], behind: bytes = b"", **trailer: Any) -> Path:
     """A dump whose checksum fits what it holds."""
-    body = gzip.compress(b"".join(lines), mtime=0)
+    body = gzip.compress(b"".join(lines), mtime=0) + behind
     said = {"tenants": 1, "records": len(lines) - 1, "sha256": sha256(body).hexdigest()} | trailer
     line = f'{{"tenants": {said["tenants"]:20}, "records": {said["records"]:20}, "sha256": "{said["sha256"]}"}}\n'
     compressor = zlib.compressobj(0, wbits=-15)
@@ -295,6 +295,12 @@ def test_what_does_not_read_is_refused_even_with_a_fitting_checksum(dumped: byte
             assert SECRET not in str(error)  # noqa: PT017
         else:
             pytest.fail(name)
+
+
+@pytest.mark.parametrize("behind", [b"rubbish", gzip.compress(b"{}\n", mtime=0), b"\0" * 999])
+def test_nothing_hides_between_records_and_end(dumped: bytes, tmp_path: Path, behind: bytes) -> None:
+    with pytest.raises(CorruptStore):
+        next(read_dump(forged(tmp_path / "f", text_of(dumped), behind, tenants=4)))
 
 
 @pytest.mark.parametrize("wrong", [{"records": 0}, {"tenants": 0}, {"sha256": "0" * 64}])
