@@ -313,16 +313,19 @@ def _new_file(path: Path) -> Iterator[IO[bytes]]:
         _refuse_standing(path)
         unfinished = path.with_name(f".{path.name[:200]}.{secrets.token_hex(4)}.part")
         descriptor = os.open(unfinished, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW, 0o600)
+    file = os.fdopen(descriptor, "wb", buffering=_CHUNK_BYTES)
     try:
-        with os.fdopen(descriptor, "wb", buffering=_CHUNK_BYTES) as file:
-            yield file
-            with _translated():
-                file.flush()
-                os.fsync(descriptor)
+        yield file
         with _translated():
+            file.flush()
+            os.fsync(descriptor)
+            file.close()
             _move(unfinished, path)
             _sync_folder(path.parent)
     except BaseException:
+        # What couldn't be written is tried again by closing.
+        with suppress(OSError):
+            file.close()
         with suppress(OSError):
             unfinished.unlink()
         raise

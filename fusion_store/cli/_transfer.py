@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +19,7 @@ from fusion_store.cli._session import Session
 
 if TYPE_CHECKING:
     from fusion_store.backend import Backend, RecordRepository, StoreURL
-    from fusion_store.transfer import Conflict, CopyReport, Difference, Spot
+    from fusion_store.transfer import Conflict, CopyReport, Difference, Progress, Spot
 
 app: Final = typer.Typer()
 
@@ -47,7 +48,7 @@ def copy_store(ctx: typer.Context, source: From, destination: To, merge: Merge =
         raise ConfigError("source and destination are the same store")
     with _open(ends[0]) as here, _open(ends[1], create=True) as there:
         began = time.monotonic()
-        with _resumable(session.output), _bar(session, "Copying", here) as progress:
+        with _bar(session, "Copying", here) as bar, _resumable(session.output, bar) as progress:
             report = copy(here, there, name=_name(ends[0][1]), merge=merge, progress=progress)
     _show_copy(session.output, report, time.monotonic() - began)
 
@@ -142,13 +143,17 @@ def restore_store(
 
     session: Session = ctx.obj
     output = session.output
-    # Before a store is made for a file that can't be used; its number of tenants is needed anyway.
-    with output.working("Verifying the dump"), Dump(path) as found:
-        tenants = found.trailer.tenants
-    with _open(session.backend(), create=True) as there:
-        began = time.monotonic()
-        with _resumable(output), output.progress("Restoring", tenants) as progress:
-            report = restore(path, there, merge=merge, progress=progress)
+    began = time.monotonic()
+    with output.working("Verifying the dump"):
+        # Before a store is made for a file that can't be used.
+        found = Dump(path)
+    with (
+        found,
+        _open(session.backend(), create=True) as there,
+        output.progress("Restoring", found.trailer.tenants) as bar,
+        _resumable(output, bar) as progress,
+    ):
+        report = restore(found, there, merge=merge, progress=progress)
     _show_copy(output, report, time.monotonic() - began)
 
 
@@ -195,12 +200,30 @@ def _bar(session: Session, text: str, source: RecordRepository) -> Iterator[Any]
 
 
 @contextmanager
-def _resumable(output: Output) -> Iterator[None]:
+def _resumable(output: Output, bar: Progress | None) -> Iterator[Progress]:
+    """Progress that stops between two steps after Ctrl-C, so that it is known what was done; at once after another."""
+    pressed = False
+
+    def press(*_: object) -> None:
+        nonlocal pressed
+        if pressed:
+            raise KeyboardInterrupt
+        pressed = True
+
+    def progress(tenants: int) -> None:
+        if bar is not None:
+            bar(tenants)
+        if pressed:
+            raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, press)
     try:
-        yield
+        yield progress
     except KeyboardInterrupt:
         output.note("Interrupted. Run it again: it goes on where it stopped.")
         raise
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _show_copy(output: Output, report: CopyReport, seconds: float) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from os import PathLike
 from typing import Final
 
@@ -60,17 +60,17 @@ def copy(
 
 
 def restore(
-    path: str | PathLike[str],
+    source: str | PathLike[str] | Dump,
     destination: RecordRepository,
     *,
     merge: bool = False,
     progress: Progress | None = None,
 ) -> CopyReport:
-    """Copy all records of a dump into a store, as ``copy`` does.
+    """Copy all records of a dump, an open one or the file at a path, into a store, as ``copy`` does.
 
     The whole file is verified before anything is written; raises what ``fusion_store.backend.read_dump`` does.
     """
-    with Dump(path) as dump:
+    with nullcontext(source) if isinstance(source, Dump) else Dump(source) as dump:
         return _receive(DumpSource(dump), destination, merge=merge, progress=progress)
 
 
@@ -92,16 +92,21 @@ def _receive(source: Source, destination: RecordRepository, *, merge: bool, prog
     tally = _Tally(resumed=journal.after is not None)
     if progress is not None and journal.tenants:
         progress(journal.tenants)
+    at_rest = True
     try:
         for batch in _batches(source.tenants(journal.after)):
+            at_rest = False
             _write(destination, batch.records, source.mark, tally)
             journal.advance(batch.last_complete, batch.tenants)
+            at_rest = True
             tally.tenants += batch.tenants
-            if progress is not None and batch.tenants:
+            if progress is not None:
                 progress(batch.tenants)
-    except BaseException:
-        with suppress(FusionStoreError):
-            journal.save()
+    except BaseException as error:
+        # Ctrl-C in the middle of a write may leave the destination locked by this very process.
+        if at_rest or isinstance(error, Exception):
+            with suppress(FusionStoreError):
+                journal.save()
         raise
     journal.end()
     return tally.report()

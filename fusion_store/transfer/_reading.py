@@ -33,8 +33,11 @@ from fusion_store.layers import EncryptedTokenRepository, Keyring
 TRANSFER_MARK: Final = "transfer"
 """The name of the mark that says how far an unfinished copy into a store has come."""
 
-_PAGE: Final = 100
-"""Tenants. A page lies in memory whole."""
+_FIRST_PAGE: Final = 10
+_MOST_IN_PAGE: Final = 200
+"""Tenants."""
+_PAGE_BYTES: Final = 1024 * 1024
+"""What a page, which lies in memory whole, should take."""
 
 
 class Tenant(NamedTuple):
@@ -117,9 +120,10 @@ def scan_tenants(
 
     What doesn't read is handed to ``corrupt``, or raises ``CorruptRecord`` before anything of its page is given.
     """
+    limit = _FIRST_PAGE
     while True:
         with storage.guard:
-            page = storage.scan_records(after, _PAGE)
+            page = storage.scan_records(after, limit)
         for place in page.corrupt:
             if corrupt is None:
                 raise CorruptRecord(
@@ -127,9 +131,14 @@ def scan_tenants(
                 )
             corrupt(place)
         yield from _by_tenant(page.records)
+        limit = max(1, min(_MOST_IN_PAGE, limit * _PAGE_BYTES // _size(page.records)))
         after = page.after
         if after is None:
             return
+
+
+def _size(records: Iterable[Record]) -> int:
+    return sum(len(r.payload) if isinstance(r, SecretRecord | AuthCodeRecord) else 256 for r in records) + 1
 
 
 def _by_tenant(records: Iterable[Record]) -> Iterator[Tenant]:

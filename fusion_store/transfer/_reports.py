@@ -20,7 +20,7 @@ MOST_LISTED: Final = 1000
 """How many conflicts or differences a report lists; all of them are counted."""
 
 Progress = Callable[[int], None]
-"""Called with how many tenants were done since the last call."""
+"""Called after each step with how many tenants were done since the last call; may raise to stop there."""
 
 
 class Spot(Value, frozen=True, order=True):

@@ -311,3 +311,22 @@ def test_plain_and_sealed_are_not_mixed(source: RecordRepository, destination: R
         copy(source, destination, name="here", merge=True)
 
     assert [*destination.scan_records(None, 100).records] == before
+
+
+def test_large_tenants_do_not_gather_in_memory(places: Places) -> None:
+    """Of 100 MB that a hundred tenants hold, a page must not take more than a few."""
+    import tracemalloc
+
+    source, destination = places.store("sqlite"), places.store("sqlite")
+    for _ in range(60):
+        tenant = source.add_api_token().hash
+        for service in range(10):
+            source.store_oauth_token(tenant, f"{service}", OAuthTokenData("a" * 60_000, "r" * 60_000))
+
+    tracemalloc.start()
+    copy(source, destination, name="here")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+
+    assert peak < 32 * 1024 * 1024
+    assert verify(source, destination).equal

@@ -6,6 +6,7 @@ import gzip
 import json
 import stat
 import subprocess
+import sys
 import zlib
 from collections.abc import Iterator
 from hashlib import sha256
@@ -170,6 +171,26 @@ def test_a_dump_that_fails_leaves_nothing(tmp_path: Path, records: list[Exported
     with pytest.raises(ConnectionResetError):
         write_dump(tmp_path / "vault.dump", broken_off())
 
+    assert names(tmp_path) == []
+
+
+def test_a_full_disk_is_said_and_leaves_nothing(tmp_path: Path) -> None:
+    code = """
+import resource, sys
+from fusion_store import StorageFull
+from fusion_store.backend import TenantRecord, write_dump
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+try:
+    write_dump(sys.argv[1], (TenantRecord(f"{n:064x}", n) for n in range(100_000)))
+except StorageFull as error:
+    print("full")
+"""
+
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "vault.dump")], check=True, capture_output=True, text=True
+    )
+
+    assert (done.stdout, done.stderr) == ("full\n", "")
     assert names(tmp_path) == []
 
 
