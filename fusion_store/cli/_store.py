@@ -111,8 +111,8 @@ def backup(
 ) -> None:
     """Copy the store to PATH while it is in use.
 
-    The copy is complete and consistent, and opens as a store of the same scheme. Exit 0, 3 when there is
-    no store, 10 when PATH exists.
+    The copy is complete and consistent. Of SQLite and LevelDB it opens as a store of the same scheme; of a database
+    server it is a dump, for 'fusion-store restore'. Exit 0, 3 when there is no store, 10 when PATH exists.
     """
     session: Session = ctx.obj
     with session.open(create=False) as repository, session.output.working("Writing the backup"):

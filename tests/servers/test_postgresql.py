@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import Connection, make_url
 
-from fusion_store import ReadOnly, TokenRepository, get_repository
+from fusion_store import ReadOnly, TokenRepository, Unavailable, get_repository
 from fusion_store_sql import SQLTokenRepository
 from tests.servers.conftest import rows
 
@@ -38,3 +38,17 @@ def test_a_database_that_takes_no_writes_is_read_only_and_still_read(
             standby.add_api_token()
         assert standby.check().ok
         raw.exec_driver_sql(f"ALTER DATABASE {database_of(url)} RESET default_transaction_read_only")
+
+
+def test_encryption_on_the_wire_is_used_where_it_is_asked_for(url: str, raw: Connection) -> None:
+    has_tls = rows(raw, "SHOW ssl") == [("on",)]
+    if not has_tls:
+        with pytest.raises(Unavailable):
+            get_repository(f"{url}?sslmode=require")
+        return
+    for mode in ("require", "disable"):
+        with get_repository(f"{url}?sslmode={mode}") as repository:
+            assert isinstance(repository, SQLTokenRepository)
+            with repository._database.read() as connection:
+                in_use = rows(connection, "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()")
+        assert in_use == [(mode == "require",)]
