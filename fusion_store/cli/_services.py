@@ -6,6 +6,7 @@ import asyncio
 import io
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -46,7 +47,7 @@ def connect(
 ) -> None:
     """Sign in at a service for a tenant and store its token.
 
-    Shows the code to type and the address to open, with a QR code on a terminal, and waits until the user has
+    Shows the address to open and the code to type, with a QR code on a terminal, and waits until the user has
     consented. Exit 0, 3 when there is no such tenant, 9 when the service isn't configured, 12 when the sign-in failed.
     """
     session: Session = ctx.obj
@@ -66,11 +67,15 @@ async def _sign_in(
 ) -> OAuthTokenData:
     from fusion_store.auth import AuthManager
 
-    async def show(prompt: Prompt) -> None:
-        _show(output, prompt)
+    with ExitStack() as waiting:
 
-    async with AuthManager(repository) as manager:
-        with output.working("Waiting for consent"):
+        async def show(prompt: Prompt) -> None:
+            # Not under a spinner, which breaks long lines: a broken address can't be opened.
+            waiting.close()
+            _show(output, prompt)
+            waiting.enter_context(output.working("Waiting for consent"))
+
+        async with AuthManager(repository) as manager:
             return await manager.tenant_of(tenant_hash).authenticate(service, config, show=show)
 
 
@@ -87,12 +92,11 @@ def _show(output: Output, prompt: Prompt) -> None:
             },
             [f"Open    {prompt.verification_uri}", f"Code    {prompt.user_code}"],
         )
-        address = prompt.verification_uri_complete or prompt.verification_uri
+        if output.shows_progress:
+            output.drawing(_qr_code(prompt.verification_uri_complete or prompt.verification_uri))
     else:
+        # Without a QR code: the browser has to come back to this machine.
         output.prompt({"authorization_url": prompt.authorization_url}, [f"Open    {prompt.authorization_url}"])
-        address = prompt.authorization_url
-    if output.shows_progress:
-        output.drawing(_qr_code(address))
 
 
 def _qr_code(address: str) -> str:
