@@ -1,5 +1,7 @@
 """What a driver or server is missing for is left out, and the summary says so."""
 
+import os
+import shutil
 from importlib.util import find_spec
 
 import pytest
@@ -8,10 +10,18 @@ from tests.servers.databases import VARIABLES, server_url
 
 _NO_DRIVER = find_spec("plyvel") is None
 _NO_KMS = not all(find_spec(name) for name in ("boto3", "moto", "flask", "flask_cors"))
+_NO_NODE = not all(shutil.which(name) for name in ("node", "npm"))
+# Its packages come from npm's registry, so it has to be asked for.
+_NO_PROVIDER = _NO_NODE or os.environ.get("FUSION_STORE_TEST_PROVIDER") != "1"
 
 _NO_SERVER = [server for server in VARIABLES if server_url(server) is None]
 
-collect_ignore = ["leveldb"] * _NO_DRIVER + ["kms"] * _NO_KMS + ["servers"] * (len(_NO_SERVER) == len(VARIABLES))
+collect_ignore = [
+    *["leveldb"] * _NO_DRIVER,
+    *["kms"] * _NO_KMS,
+    *["provider"] * _NO_PROVIDER,
+    *["servers"] * (len(_NO_SERVER) == len(VARIABLES)),
+]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -24,6 +34,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.section("AWS KMS was left out")
         terminalreporter.line("boto3 or the server its tests run against isn't installed. To install them:")
         terminalreporter.line("    pip install boto3 'moto[kms]' flask flask-cors")
+    if _NO_PROVIDER:
+        terminalreporter.section("The OpenID provider was left out")
+        terminalreporter.line("It runs on Node.js, and npm fetches it. With both, and the network, to test against it:")
+        terminalreporter.line("    FUSION_STORE_TEST_PROVIDER=1 python -m pytest tests/provider")
     if _NO_SERVER:
         terminalreporter.section(f"Servers left out: {', '.join(_NO_SERVER)}")
         terminalreporter.line("To test on one, name a database whose user may create and drop others:")
