@@ -24,7 +24,6 @@ _URL_FIELDS: Final = (
     "device_authorization_url",
     "token_url",
     "revocation_url",
-    "resource",
     "login_url",
     "refresh_url",
 )
@@ -58,7 +57,9 @@ _RESERVED: Final = frozenset(
     }
 )
 """Parameters that are the protocol's, or secrets."""
-_is_name: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}").fullmatch
+is_token: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}").fullmatch
+"""Matches what can be the name of a header or cookie (RFC 9110 section 5.6.2)."""
+_is_absolute_uri: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[!-\"$-~]+").fullmatch
 _is_visible: Final = re.compile(r"[\x20-\x7e]*").fullmatch
 
 
@@ -134,13 +135,15 @@ class ServiceConfig(Value, frozen=True, forbid_unknown_fields=True):
     """For strategies of other packages: whatever they define."""
 
     def __post_init__(self) -> None:
+        self._check_choices()
         self._check_references()
         for name in _URL_FIELDS:
             url = getattr(self, name)
             if url is not None and (problem := url_problem(url)):
                 _refuse(name, problem)
         self._check_redirect_uri()
-        self._check_choices()
+        if self.resource is not None and not _is_absolute_uri(self.resource):
+            _refuse("resource", "must be an absolute URI without fragment (RFC 8707 section 2)")
         self._check_placement()
         for name in ("authorization_parameters", "token_parameters"):
             if reserved := _RESERVED.intersection(getattr(self, name)):
@@ -183,8 +186,10 @@ class ServiceConfig(Value, frozen=True, forbid_unknown_fields=True):
         given = [name for name in ("header", "query", "cookie") if getattr(self, name) is not None]
         if len(given) > 1:
             _refuse(given[1], f"only one of header, query and cookie; {given[0]} is there too")
+        if self.type == "session_jwt" and self.query is not None:
+            _refuse("query", "a session's token goes into a header or cookie: URLs end up in logs")
         for name in given:
-            if not _is_name(getattr(self, name)):
+            if not is_token(getattr(self, name)):
                 _refuse(name, "isn't a name that HTTP allows there")
         if self.prefix is not None and not _is_visible(self.prefix):
             _refuse("prefix", "must be printable ASCII")

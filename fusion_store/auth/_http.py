@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -32,7 +31,12 @@ MAX_RETRY_AFTER: Final = 3600.0
 """Seconds; a provider that asks for more is asked again after these."""
 
 _RETRYABLE_STATUSES: Final = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
-_LOOPBACK: Final = ("localhost", "127.0.0.1", "[::1]")
+_is_url_text: Final = re.compile(r"[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=%-]+").fullmatch
+_is_host: Final = re.compile(
+    r"[a-z0-9_]+(-+[a-z0-9_]+)*(\.[a-z0-9_]+(-+[a-z0-9_]+)*)*|[0-9a-f:.]*:[0-9a-f:.]*"
+).fullmatch
+_is_idna_label: Final = re.compile(r"xn--[a-z0-9-]+|(?!..--)[a-z0-9-]+").fullmatch
+_LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
 
 
 def utc_now() -> datetime:
@@ -117,10 +121,10 @@ class HTTP:
         """Send a request as it stands, and read the answer."""
         import httpx2
 
-        if not is_protected(request.url.scheme, request.url.host):
-            raise ConfigError(f"{request.url.host}: plain http is for loopback only: use https")
+        host = request.url.raw_host.decode("ascii")
+        if not is_protected(request.url.scheme, host):
+            raise ConfigError(f"{host}: plain http is for loopback only: use https")
         request.headers["Accept-Encoding"] = "identity"  # what unpacks to gigabytes isn't asked for
-        host = request.url.host
         try:
             async with asyncio.timeout(self._timeout):
                 response = await self._open().send(request, stream=True, follow_redirects=False)
@@ -131,7 +135,7 @@ class HTTP:
                     await response.aclose()
         except TimeoutError:
             reason = f"no whole answer within {self._timeout:g} s"
-        except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError) as error:
+        except (httpx2.HTTPError, httpx2.StreamError) as error:
             reason = type(error).__name__
         # Not within the handlers: the client's errors hold the request, secrets included.
         raise RefreshFailed(f"{host}: {reason}", retryable=True)
@@ -148,7 +152,7 @@ class HTTP:
 
     async def _read(self, response: httpx2.Response, host: str) -> bytes:
         body = bytearray()
-        async for chunk in response.aiter_raw():
+        async for chunk in response.aiter_bytes():
             body += chunk
             if len(body) > self._max_body:
                 raise RefreshFailed(f"{host} sent more than {self._max_body} bytes")
@@ -163,7 +167,7 @@ class HTTP:
             self._client = httpx2.AsyncClient(
                 transport=None if self._transport is None else _borrowed(self._transport),
                 # What is meant for loopback never goes through a proxy.
-                mounts=None if self._transport else {f"all://{host}": None for host in _LOOPBACK},
+                mounts=None if self._transport else {f"all://{_bracketed(host)}": None for host in _LOOPBACK},
                 # A connection that a server is closing would lose a refresh token on its way: each call has its own.
                 limits=httpx2.Limits(max_keepalive_connections=0),
                 timeout=self._timeout,
@@ -209,13 +213,12 @@ def _cookies(response: httpx2.Response) -> dict[str, str]:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host is this machine: ``localhost``, 127.0.0.0/8 or ::1."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    """Whether a host is this machine: ``localhost``, ``127.0.0.1`` or ``::1``."""
+    return host in _LOOPBACK
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
 
 
 def is_protected(scheme: str, host: str) -> bool:
@@ -225,18 +228,21 @@ def is_protected(scheme: str, host: str) -> bool:
 
 def url_problem(url: str) -> str | None:
     """Why a URL can't be called; None for one that can. Secrets and fragments don't belong into it."""
-    if not url.isascii() or not url.isprintable() or " " in url:
-        return "must be a URL of printable ASCII"
+    if not _is_url_text(url):
+        return "must be a URL in ASCII, with what else it holds in percent-encoding"
     try:
         parts = urlsplit(url)
         port_is_known = parts.port is None or parts.port > 0
+        host = parts.hostname or ""
     except ValueError:
         return "isn't a URL"
-    if not port_is_known or parts.scheme not in ("https", "http") or not parts.hostname:
+    if not port_is_known or parts.scheme not in ("https", "http") or not _is_host(host):
         return "must be a URL like https://host/path"
+    if "xn--" in host and not all(_is_idna_label(label) for label in host.split(".")):
+        return "must be on a host whose name can be looked up"
     if parts.username is not None or parts.fragment:
         return "must have neither user name nor fragment"
-    if not is_protected(parts.scheme, parts.hostname):
+    if not is_protected(parts.scheme, host):
         return "must be https; http is for loopback only"
     return None
 
@@ -254,7 +260,7 @@ def read_retry_after(value: str | None, now: datetime) -> float | None:
     """
     if value is None:
         return None
-    if re.fullmatch(r"[0-9]{1,18}", value.strip()):
+    if re.fullmatch(r"[0-9]+", value.strip()):
         return min(float(value), MAX_RETRY_AFTER)
     try:
         moment = parsedate_to_datetime(value)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import httpx2
-from authlib.integrations.httpx_client import AsyncOAuth2Client
+from authlib.integrations.httpx_client import AsyncOAuth2Client, OAuth2ClientAuth
 from authlib.oauth2.rfc7636 import create_s256_code_challenge
 
 from fusion_store.auth._http import Answer
@@ -28,11 +28,20 @@ class _Transport(httpx2.AsyncBaseTransport):
         return httpx2.Response(answer.status, content=answer.body)
 
 
-class OAuthClient(AsyncOAuth2Client):  # type: ignore[misc]  # Authlib has no types
+class _ClientAuth(OAuth2ClientAuth):  # type: ignore[misc]  # Authlib has no types
+    """Authlib's own takes the form apart as bytes, and fails on what isn't ASCII."""
+
+    def prepare(self, method: str, uri: str, headers: Any, body: bytes) -> Any:
+        return super().prepare(method, uri, headers, body.decode("ascii"))
+
+
+class OAuthClient(AsyncOAuth2Client):  # type: ignore[misc]
     """One request to a token endpoint: its form and the client's authentication are Authlib's.
 
     It is never given a token, and so never refreshes one by itself.
     """
+
+    client_auth_class = _ClientAuth
 
     def __init__(self, http: HTTP, read: Callable[[Answer], Any], **options: Any) -> None:
         # The HTTP below has the one timeout that counts.

@@ -6,7 +6,7 @@ import re
 from typing import Final
 
 from fusion_store._errors import AuthError
-from fusion_store.auth._config import ServiceConfig
+from fusion_store.auth._config import ServiceConfig, is_token
 from fusion_store.auth._strategy import RequestAuth
 
 AUTHORIZATION: Final = "Authorization"
@@ -24,14 +24,26 @@ def place(config: ServiceConfig, secret: str, *, header: str = AUTHORIZATION) ->
     if config.query is not None:
         return RequestAuth(query={config.query: secret})
     if config.cookie is not None:
-        if not _is_cookie_value(secret):
-            raise AuthError(f"the secret can't stand in the cookie {config.cookie}")
-        return RequestAuth(cookies={config.cookie: secret})
+        return RequestAuth(cookies={config.cookie: cookie_value(config.cookie, secret)})
     name = config.header or header
     prefix = config.prefix
     if prefix is None:
         prefix = "Bearer" if name.lower() == AUTHORIZATION.lower() else ""
     return RequestAuth(headers={name: header_value(name, f"{prefix} {secret}" if prefix else secret)})
+
+
+def header_name(name: str) -> str:
+    """``name``, if a header or cookie can have it; else ``AuthError``."""
+    if not is_token(name):
+        raise AuthError("the credential names a header or cookie that HTTP doesn't allow")
+    return name
+
+
+def cookie_value(name: str, value: str) -> str:
+    """``value``, if it can stand in a cookie (RFC 6265 section 4.1.1); else ``AuthError``."""
+    if not _is_cookie_value(value):
+        raise AuthError(f"the secret can't stand in the cookie {name}")
+    return value
 
 
 def header_value(name: str, value: str) -> str:

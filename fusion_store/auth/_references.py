@@ -51,10 +51,11 @@ def _read_file(path: str, field: str) -> str:
         raise PermissionDenied(f"{field}: file:{path} can't be read") from None
     except OSError as error:
         raise ConfigError(f"{field}: file:{path} can't be read: {error.strerror}") from None
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(descriptor)
+        raise ConfigError(f"{field}: file:{path} isn't a file")
     with os.fdopen(descriptor, "rb") as file:
-        mode = os.fstat(descriptor).st_mode
-        if not stat.S_ISREG(mode):
-            raise ConfigError(f"{field}: file:{path} isn't a file")
         if mode & stat.S_IRWXO:
             raise PermissionDenied(f"{field}: everybody can use file:{path}: chmod o= {Path(path).name!r}")
         content = file.read(MAX_SECRET_BYTES + 1)

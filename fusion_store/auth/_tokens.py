@@ -89,7 +89,7 @@ def read_token(
         refresh_token=refresh_token,
         token_type=_token_type(body.get("token_type"), old, service),
         expires_at=None if seconds is None else now + timedelta(seconds=seconds),
-        scope=_scope(body.get("scope"), old.scope if old else requested_scope, scope_separator, service),
+        scope=_scope(body.get("scope"), old, requested_scope, scope_separator, service),
         metadata=dict(old.metadata) if old else {},
     )
 
@@ -136,12 +136,16 @@ def _token_type(value: object, old: OAuthTokenData | None, service: str) -> str:
     return "Bearer" if value.lower() == "bearer" else value
 
 
-def _scope(value: object, otherwise: tuple[str, ...], separator: str, service: str) -> tuple[str, ...]:
+def _scope(
+    value: object, old: OAuthTokenData | None, requested: tuple[str, ...], separator: str, service: str
+) -> tuple[str, ...]:
     """The granted scope, as far as the vault holds it: a token is worth more than the tail of a long list."""
     if value is None:
-        return otherwise
+        return old.scope if old else requested
     names = value.replace(separator, " ").split() if isinstance(value, str) else value
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise malformed("scope", service)
+    if not names and old is not None:
+        return old.scope
     fitting = (name for name in names if len(name) <= limits.MAX_SCOPE_CHARS and re.fullmatch(r"[!-~]+", name))
     return tuple(fitting)[: limits.MAX_SCOPES]

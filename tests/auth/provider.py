@@ -59,7 +59,8 @@ class Reply:
     """What the provider answers.
 
     - ``json`` or ``body``: the one or the other.
-    - ``cut``: the connection ends after so many bytes of the body, whose full length was announced.
+    - ``cut``: only so many bytes of the body are sent, whose full length was announced; then the connection ends.
+    - ``held_open``: it doesn't end then, and nothing more comes.
     - ``gate``: nothing is answered before it opens.
     """
 
@@ -68,6 +69,7 @@ class Reply:
     body: bytes = b""
     headers: dict[str, str] = field(default_factory=dict)
     cut: int | None = None
+    held_open: bool = False
     gate: Gate | None = None
 
     def encoded(self) -> bytes:
@@ -202,6 +204,8 @@ class Provider:
                 await reply.gate.passed()
             writer.write(reply.encoded())
             await writer.drain()
+            if reply.held_open:
+                await reader.read()
         except (OSError, EOFError):
             pass  # the client left, as some tests want it to
         finally:

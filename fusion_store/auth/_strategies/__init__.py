@@ -58,8 +58,8 @@ def _load(entry_point: EntryPoint) -> Strategy:
         raise ConfigError(
             f"the strategy {entry_point.value!r} of type {entry_point.name!r} can't be loaded: {type(error).__name__}"
         ) from error
-    if not isinstance(strategy, Strategy):
+    if not isinstance(strategy, Strategy) or strategy.type != entry_point.name:
         raise ConfigError(
-            f"{entry_point.value!r}, registered for {entry_point.name!r}, is no fusion_store.auth.Strategy"
+            f"{entry_point.value!r}, registered for {entry_point.name!r}, is no fusion_store.auth.Strategy of that type"
         )
     return strategy

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from fusion_store._errors import AuthError, NeedsReauth
 from fusion_store._values import CredentialType, OAuthTokenData, ServiceCredentials
 from fusion_store.auth._config import ServiceConfig
-from fusion_store.auth._placement import AUTHORIZATION, header_value, place
+from fusion_store.auth._placement import AUTHORIZATION, cookie_value, header_name, header_value, place
 from fusion_store.auth._strategy import AuthContext, RequestAuth, Secret, Strategy
 
 
@@ -75,7 +75,9 @@ class Custom(_Credentials):
         if not (headers or query or cookies):
             raise AuthError("the credential has no headers, query or cookies")
         return RequestAuth(
-            headers={name: header_value(name, value) for name, value in headers.items()}, query=query, cookies=cookies
+            headers={header_name(name): header_value(name, value) for name, value in headers.items()},
+            query=query,
+            cookies={header_name(name): cookie_value(name, value) for name, value in cookies.items()},
         )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
-from fusion_store._errors import AuthError, RefreshFailed
+from fusion_store._errors import AuthError, NeedsReauth, RefreshFailed
 from fusion_store._values import OAuthTokenData
 from fusion_store.auth._config import ServiceConfig
 from fusion_store.auth._http import url_problem
@@ -38,8 +38,10 @@ class Device(OAuth2Strategy):
     async def authenticate(self, config: ServiceConfig, context: AuthContext) -> OAuthTokenData:
         """Ask for a code, show it, and poll until the user has decided.
 
-        ``AuthError`` when they refuse, or let the code expire.
+        ``AuthError`` when they refuse, or let the code expire; ``NeedsReauth`` where no user can be asked.
         """
+        if context.show is None:
+            raise NeedsReauth(f"{context.service}: the user has to consent on a device, and can't be asked")
         authorization = await _request_authorization(config, context)
         await context.prompt(authorization.prompt)
         return await _poll(config, context, authorization)

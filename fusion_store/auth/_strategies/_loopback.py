@@ -12,7 +12,8 @@ from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 from fusion_store._errors import ConfigError
 
-MAX_REQUEST_BYTES: Final = 16 * 1024
+MAX_REQUEST_BYTES: Final = 64 * 1024
+"""Browsers send the cookies of everything that was ever served on this machine."""
 MAX_CONNECTIONS: Final = 32
 READ_SECONDS: Final = 10.0
 
@@ -36,6 +37,7 @@ class Loopback:
         self._state = state
         self._response: asyncio.Future[dict[str, str]] = asyncio.get_running_loop().create_future()
         self._connections: set[asyncio.Task[None]] = set()
+        self._is_closing = False
         self.redirect_uri = ""
 
     async def __aenter__(self) -> Self:
@@ -53,6 +55,7 @@ class Loopback:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self._is_closing = True
         self._server.close()
         for connection in self._connections:
             connection.cancel()
@@ -80,7 +83,7 @@ class Loopback:
         self._connections.add(task)
         task.add_done_callback(self._connections.discard)
         try:
-            if len(self._connections) <= MAX_CONNECTIONS:
+            if len(self._connections) <= MAX_CONNECTIONS and not self._is_closing:
                 async with asyncio.timeout(READ_SECONDS):
                     head = await reader.readuntil(b"\r\n\r\n")
                     writer.write(self._answer(head))

@@ -14,7 +14,7 @@ import msgspec
 from fusion_store._errors import ConfigError, NeedsReauth, RefreshFailed
 from fusion_store._values import CredentialType, OAuthTokenData
 from fusion_store.auth._config import ServiceConfig
-from fusion_store.auth._http import Answer, with_query
+from fusion_store.auth._http import Answer
 from fusion_store.auth._placement import place
 from fusion_store.auth._strategy import AuthContext, GrantRejected, RequestAuth, Secret, Strategy
 from fusion_store.auth._tokens import malformed, read_token
@@ -89,7 +89,7 @@ async def _post(
     asked_at = context.clock()
     is_form = config.login_format == "form"
     answer = await context.http.post(
-        with_query(url, added.query),
+        url,
         form={name: str(value) for name, value in fields.items()} if is_form else None,
         json=None if is_form else fields,
         headers=added.headers,
