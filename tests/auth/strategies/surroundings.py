@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from typing import TypeVar
+from typing import Final, TypeVar
+
+from hypothesis import HealthCheck, settings
 
 from fusion_store import CredentialType, ServiceCredentials
 from fusion_store.auth import AuthContext, Prompt
@@ -13,6 +15,9 @@ from fusion_store.auth._http import HTTP
 from fusion_store.testing import ManualClock
 
 T = TypeVar("T")
+
+patient: Final = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+"""For properties: a machine may be busy."""
 
 
 class Surroundings:

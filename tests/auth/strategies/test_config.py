@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from fusion_store import ConfigError, PermissionDenied
 from fusion_store.auth import ServiceConfig, load_services
 from fusion_store.auth._config import make_config
 from fusion_store.auth._presets import PRESETS
+from fusion_store.auth._strategies import find_strategies
+from tests.auth.strategies.surroundings import patient
 
 DEVICE = {
     "type": "oauth2_device",
@@ -282,6 +285,7 @@ def test_a_file_that_is_missing(tmp_path: Path) -> None:
         load_services(tmp_path / "none.toml")
 
 
+@patient
 @given(
     st.dictionaries(
         st.sampled_from(ServiceConfig.__struct_fields__),
@@ -344,3 +348,20 @@ def test_own_settings_win_and_parameters_are_merged() -> None:
 def test_the_generic_preset_needs_an_issuer() -> None:
     with pytest.raises(ConfigError, match="authorization_url: oauth2_authorization_code needs it, or issuer"):
         make_config({"preset": "oidc", "client_id": "me"})
+
+
+# Documentation
+
+PAGE = Path(__file__).parents[3] / "docs" / "services.md"
+
+
+def test_the_documented_services_can_be_read(tmp_path: Path) -> None:
+    blocks = re.findall(r"```toml\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    services = load_services(toml(tmp_path, "\n".join(blocks)))
+    assert set(services) == {"mail", "reports", "calendar", "github", "intranet"}
+
+
+def test_every_setting_is_documented() -> None:
+    documented = set(re.findall(r"`(\w+)`", PAGE.read_text(encoding="utf-8")))
+    assert {*ServiceConfig.__struct_fields__} <= documented
+    assert {*find_strategies()} <= documented

@@ -21,6 +21,7 @@ from fusion_store.auth._http import HTTP, Answer, read_retry_after, url_problem
 from fusion_store.testing import ManualClock
 from tests.auth.provider import Gate, Provider, Reply, running_provider
 from tests.auth.strategies.certificates import self_signed
+from tests.auth.strategies.surroundings import patient
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -222,12 +223,14 @@ def test_an_answer_s_body_isn_t_shown() -> None:
 # Retry-After
 
 
+@patient
 @given(st.integers(0, 10**400))
 def test_retry_after_in_seconds(seconds: int) -> None:
     with_int_limit_off = format(seconds, "d") if seconds < 10**300 else "9" * 400
     assert read_retry_after(with_int_limit_off, NOW) == min(seconds, 3600)
 
 
+@patient
 @given(st.integers(-(10**9), 10**9))
 def test_retry_after_as_a_date(seconds: int) -> None:
     moment = NOW + timedelta(seconds=seconds)
@@ -245,6 +248,7 @@ def test_a_date_of_the_old_forms() -> None:
     assert read_retry_after("Fri Jan  2 03:05:05 2026", NOW) == 60
 
 
+@patient
 @given(st.text())
 def test_any_other_retry_after_is_none_or_within_bounds(value: str) -> None:
     seconds = read_retry_after(value, NOW)
@@ -307,6 +311,7 @@ def test_unusable_urls(url: str) -> None:
     assert url_problem(url) is not None
 
 
+@patient
 @given(st.from_regex(r"https?://([a-z0-9.\[\]:%@/?#\\_!*'-]{1,20}|(xn--)?[a-z0-9._-]{1,12})", fullmatch=True))
 def test_what_passes_leads_where_it_seems_to(url: str) -> None:
     """Python's parser, which checks a URL, and the client's agree about its host."""

@@ -17,6 +17,7 @@ from fusion_store.auth import GrantRejected
 from fusion_store.auth._http import Answer
 from fusion_store.auth._tokens import OAuthRefusal, read_answer, read_token
 from fusion_store.testing import ManualClock
+from tests.auth.strategies.surroundings import patient
 
 NOW = ManualClock().now
 OLD = OAuthTokenData(
@@ -173,6 +174,7 @@ def test_a_long_list_of_scopes_costs_no_token() -> None:
     assert read({"scope": " ".join(names)}).scope == tuple(f"s{n}" for n in range(64))
 
 
+@patient
 @given(st.fixed_dictionaries({}, optional=dict.fromkeys(MEMBERS, JSON_VALUES | PLAUSIBLE)), st.booleans())
 def test_whatever_comes_is_refused_or_can_be_stored(body: dict[str, Any], is_refresh: bool) -> None:
     """A token that the vault refuses would be lost with its refresh token."""
@@ -181,6 +183,7 @@ def test_whatever_comes_is_refused_or_can_be_stored(body: dict[str, Any], is_ref
         vault.store_oauth_token(vault.add_api_token().hash, "acme", token)
 
 
+@patient
 @given(st.text(min_size=1), st.sampled_from(MEMBERS))
 def test_no_value_is_repeated(value: str, member: str) -> None:
     canary = f"canary {value}\n"
@@ -241,6 +244,7 @@ def test_a_refusal_without_a_code_names_the_status() -> None:
         read_answer(answered(403, {"message": "canary"}), "acme")
 
 
+@patient
 @given(st.binary())
 def test_any_body_is_an_object_or_refused(body: bytes) -> None:
     with suppress(AuthError):
