@@ -64,7 +64,8 @@ def test_all_commands_are_there() -> None:
         "schema",
         *(f"schema {name}" for name in ("current", "upgrade", "downgrade")),
         *("stats", "check", "health", "backup", "purge", "backends"),
-        *("copy", "verify", "dump", "restore"),
+        *("copy", "verify", "dump", "restore", "import"),
+        *("connect", "services", "auth-code", "auth-code create"),
     }
 
 
@@ -75,7 +76,7 @@ def test_every_help_text_renders(path: tuple[str, ...], capsys: pytest.CaptureFi
     assert shown.out.startswith(f"Usage: {' '.join(('fusion-store', *path))} ")
     assert shown.err == ""
     assert ("Exit" in shown.out) or path in {
-        (name,) for name in ("token", "tenant", "oauth", "credentials", "key", "schema")
+        (name,) for name in ("token", "tenant", "oauth", "credentials", "key", "schema", "auth-code")
     }
 
 

@@ -162,7 +162,7 @@ def test_a_corrupt_record_is_reported_by_its_place() -> None:
         def find_damage(self) -> Iterator[CorruptPlace]:
             yield CorruptPlace("index", "", "", "names nothing")
 
-        def check_payload(self, record: object) -> None:  # noqa: ARG002
+        def check_payload(self, record: object) -> None:
             raise CorruptRecord("oauth", tenant_hash="a" * 64, service="github", reason="altered")
 
     with Corrupt() as repository:
