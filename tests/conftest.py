@@ -10,6 +10,8 @@ from tests.servers.databases import VARIABLES, server_url
 
 _NO_DRIVER = find_spec("plyvel") is None
 _NO_KMS = not all(find_spec(name) for name in ("boto3", "moto", "flask", "flask_cors"))
+_HTTP_PACKAGES = ("blockbuster", "django", "fastapi", "flask", "limits", "litestar", "uvicorn", "websockets")
+_NO_HTTP = not all(find_spec(name) for name in (*_HTTP_PACKAGES, "httpx2"))
 _NO_NODE = not all(shutil.which(name) for name in ("node", "npm"))
 # Its packages come from npm's registry, so it has to be asked for.
 _NO_PROVIDER = _NO_NODE or os.environ.get("FUSION_STORE_TEST_PROVIDER") != "1"
@@ -19,6 +21,7 @@ _NO_SERVER = [server for server in VARIABLES if server_url(server) is None]
 collect_ignore = [
     *["leveldb"] * _NO_DRIVER,
     *["kms"] * _NO_KMS,
+    *["http"] * _NO_HTTP,
     *["provider"] * _NO_PROVIDER,
     *["servers"] * (len(_NO_SERVER) == len(VARIABLES)),
 ]
@@ -34,6 +37,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.section("AWS KMS was left out")
         terminalreporter.line("boto3 or the server its tests run against isn't installed. To install them:")
         terminalreporter.line("    pip install boto3 'moto[kms]' flask flask-cors")
+    if _NO_HTTP:
+        terminalreporter.section("The HTTP middlewares were left out")
+        terminalreporter.line("A framework, the server or a client isn't installed. To install them:")
+        terminalreporter.line("    pip install 'fusion-store[http-testing]'")
     if _NO_PROVIDER:
         terminalreporter.section("The OpenID provider was left out")
         terminalreporter.line("It runs on Node.js, and npm fetches it. With both, and the network, to test against it:")

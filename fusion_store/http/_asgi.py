@@ -1,0 +1,109 @@
+"""Bearer authentication for ASGI applications."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, MutableMapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final, TypeAlias, Unpack
+
+from fusion_store._async import DEFAULT_THREADS, AsyncTokenRepository
+from fusion_store._errors import FusionStoreError
+from fusion_store._interface import TokenRepository
+from fusion_store.http._bearer import Refusal
+from fusion_store.http._context import TENANT
+from fusion_store.http._gate import Gate, Incoming, Options
+
+Scope: TypeAlias = MutableMapping[str, Any]
+Message: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[Message]]
+Send: TypeAlias = Callable[[Message], Awaitable[None]]
+ASGIApp: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+CHALLENGE_KEY: Final = "fusion_store.challenge"
+DENIAL_EXTENSION: Final = "websocket.http.response"
+_POLICY_VIOLATION: Final = 1008  # RFC 6455 section 7.4.1
+
+
+class BearerAuthMiddleware:
+    """Lets requests and WebSockets with a live API token through to ``app``, and answers the others (RFC 6750).
+
+    The caller's ``APITokenMetadata`` is in ``request.state.tenant`` and ``current_tenant()``; None on public paths
+    and for nobody. The answers: 401 without credentials or with a token that isn't live, 400 for malformed ones,
+    403 where a scope is missing, 429 over a rate limit, 503 with ``Retry-After`` while the store can't answer. A
+    WebSocket gets the same before it is accepted, or is closed where the server can't send one (it has no
+    ``websocket.http.response``).
+
+    ``repository`` may be of either kind; it is asked in threads, and stays the caller's to close. ``options`` are
+    described at ``Options``. One that can't be used is ``ConfigError``; single-tenant mode's token is checked
+    here, and again when the server starts up, which fails if it isn't live.
+    """
+
+    def __init__(
+        self, app: ASGIApp, repository: TokenRepository | AsyncTokenRepository, **options: Unpack[Options]
+    ) -> None:
+        self._app = app
+        self._gate = Gate(repository, **options)
+        self._threads = ThreadPoolExecutor(DEFAULT_THREADS, thread_name_prefix="fusion-store-http")
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            self._gate.check_key()
+        # In a running loop this would block it; there the start-up checks.
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._lifespan(scope, receive, send)
+            return
+        tenant = None
+        if _path(scope) not in self._gate.public:
+            loop = asyncio.get_running_loop()
+            answer = await loop.run_in_executor(self._threads, self._gate.decide, _incoming(scope))
+            if isinstance(answer, Refusal):
+                await self._refuse(answer, scope, receive, send)
+                return
+            tenant = answer
+        scope.setdefault("state", {})["tenant"] = tenant
+        scope[CHALLENGE_KEY] = self._gate.challenge
+        reset = TENANT.set(tenant)
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            TENANT.reset(reset)
+
+    async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._threads, self._gate.check_key)
+        except FusionStoreError as error:
+            await receive()
+            await send({"type": "lifespan.startup.failed", "message": str(error)})
+        else:
+            await self._app(scope, receive, send)
+
+    async def _refuse(self, refusal: Refusal, scope: Scope, receive: Receive, send: Send) -> None:
+        prefix = ""
+        if scope["type"] == "websocket":
+            await receive()
+            if DENIAL_EXTENSION not in (scope.get("extensions") or {}):
+                await send({"type": "websocket.close", "code": _POLICY_VIOLATION})
+                return
+            prefix = "websocket."
+        headers, body = self._gate.challenge.response(refusal)
+        encoded = [(name.encode(), value.encode()) for name, value in headers.items()]
+        await send({"type": f"{prefix}http.response.start", "status": refusal.status, "headers": encoded})
+        shown = b"" if scope.get("method") == "HEAD" else body
+        await send({"type": f"{prefix}http.response.body", "body": shown})
+
+
+def _path(scope: Scope) -> str:
+    """The path as the application's router sees it; empty where the server's prefix isn't in it."""
+    path, root = str(scope["path"]), str(scope.get("root_path", "")).rstrip("/")
+    return path.removeprefix(root) if path.startswith(f"{root}/") else ""
+
+
+def _incoming(scope: Scope) -> Incoming:
+    def header(name: str) -> list[bytes]:
+        wanted = name.encode()
+        return [value for key, value in scope["headers"] if key.lower() == wanted]
+
+    return Incoming(header, scope.get("query_string", b""), (scope.get("client") or (None,))[0])

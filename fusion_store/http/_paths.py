@@ -1,0 +1,27 @@
+"""Which paths need no credentials."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from urllib.parse import unquote
+
+from fusion_store._errors import ConfigError
+
+
+class PublicPaths:
+    """Paths by exact match, and folders by a prefix that ends with a slash."""
+
+    def __init__(self, paths: Sequence[str], prefixes: Sequence[str]) -> None:
+        for name, values in (("public_paths", paths), ("public_prefixes", prefixes)):
+            if isinstance(values, str) or not all(value.startswith("/") for value in values):
+                raise ConfigError(f"{name}: must be a sequence of paths that begin with /")
+        if not all(prefix.endswith("/") for prefix in prefixes):
+            raise ConfigError("public_prefixes: must end with /, lest /pub make /publish public")
+        self._paths = frozenset(paths)
+        self._prefixes = tuple(prefixes)
+
+    def __contains__(self, path: str) -> bool:
+        # A path that some later decoding would lead out of its folder isn't in it.
+        climbs = bool({".", ".."} & set(re.split(r"[/\\]", unquote(path))))
+        return path in self._paths or (path.startswith(self._prefixes) and not climbs)
