@@ -22,7 +22,7 @@ from fusion_store.backend import CounterRecord, OpenOptions
 from tests.auth.provider import Provider, Reply, Request, running_provider
 from tests.servers.databases import VARIABLES, new_database, server_url
 
-ROUNDS = int(os.environ.get("FUSION_STORE_TEST_ROUNDS", "10"))
+ROUNDS = int(os.environ.get("FUSION_STORE_TEST_ROUNDS", "3"))
 PROCESSES = 8
 THREADS = 8
 LEASE_SECONDS = 2.0
