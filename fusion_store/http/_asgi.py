@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, TypeAlias, Unpack
 
@@ -14,11 +14,11 @@ from fusion_store.http._bearer import Refusal
 from fusion_store.http._context import TENANT
 from fusion_store.http._gate import Gate, Incoming, Options
 
-Scope: TypeAlias = MutableMapping[str, Any]
-Message: TypeAlias = MutableMapping[str, Any]
-Receive: TypeAlias = Callable[[], Awaitable[Message]]
-Send: TypeAlias = Callable[[Message], Awaitable[None]]
-ASGIApp: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+# As loose as this because each framework types scopes and messages in its own way.
+Scope: TypeAlias = Any
+Receive: TypeAlias = Callable[[], Awaitable[Any]]
+Send: TypeAlias = Callable[[Any], Awaitable[None]]
+ASGIApp: TypeAlias = Callable[[Scope, Any, Any], Awaitable[None]]
 
 CHALLENGE_KEY: Final = "fusion_store.challenge"
 DENIAL_EXTENSION: Final = "websocket.http.response"

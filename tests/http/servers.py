@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from socketserver import ThreadingMixIn
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 import uvicorn
 
-from fusion_store.http._asgi import ASGIApp, Message, Receive, Scope, Send
+from fusion_store.http._asgi import ASGIApp, Receive, Scope, Send
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIApplication
@@ -84,16 +84,16 @@ def without_extensions(app: ASGIApp) -> ASGIApp:
     return plain
 
 
-async def call(app: ASGIApp, headers: list[tuple[bytes, bytes]] = [], **scope: Any) -> tuple[int, dict[str, str]]:  # noqa: B006
+async def call(app: ASGIApp, headers: Sequence[tuple[bytes, bytes]] = (), **scope: Any) -> tuple[int, dict[str, str]]:
     """What an application answers to one request, without a server."""
-    sent: list[Message] = []
+    sent: list[dict[str, Any]] = []
 
-    async def receive() -> Message:
+    async def receive() -> dict[str, Any]:
         return {"type": "http.request", "body": b""}
 
-    async def send(message: Message) -> None:
+    async def send(message: dict[str, Any]) -> None:
         sent.append(message)
 
     request = {"type": "http", "method": "GET", "path": "/", "query_string": b"", "client": ("127.0.0.1", 1)}
-    await app({**request, "headers": headers, **scope}, receive, send)
+    await app({**request, "headers": list(headers), **scope}, receive, send)
     return sent[0]["status"], {name.decode(): value.decode() for name, value in sent[0]["headers"]}
