@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote_plus
 
 import httpx2
 from authlib.integrations.httpx_client import AsyncOAuth2Client, OAuth2ClientAuth
@@ -35,6 +37,13 @@ class _ClientAuth(OAuth2ClientAuth):  # type: ignore[misc]  # Authlib has no typ
         return super().prepare(method, uri, headers, body.decode("ascii"))
 
 
+def _basic(client: Any, _method: str, uri: str, headers: Any, body: str) -> tuple[str, Any, str]:
+    """``client_secret_basic``: Authlib's own doesn't encode id and secret as RFC 6749 section 2.3.1 has it."""
+    pair = f"{quote_plus(client.client_id)}:{quote_plus(client.client_secret)}"
+    headers["Authorization"] = f"Basic {b64encode(pair.encode()).decode()}"
+    return uri, headers, body
+
+
 class OAuthClient(AsyncOAuth2Client):  # type: ignore[misc]
     """One request to a token endpoint: its form and the client's authentication are Authlib's.
 
@@ -47,6 +56,7 @@ class OAuthClient(AsyncOAuth2Client):  # type: ignore[misc]
         # The HTTP below has the one timeout that counts.
         super().__init__(transport=_Transport(http), trust_env=False, timeout=None, **options)
         self._read = read
+        self.register_client_auth_method(("client_secret_basic", _basic))
 
     def parse_response_token(self, resp: httpx2.Response) -> Any:
         """Authlib's own takes a 200 without a token, and fails on error descriptions that aren't plain ASCII."""

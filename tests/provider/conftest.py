@@ -27,14 +27,7 @@ TOKEN_LIFE: Final = timedelta(hours=1)
 CODE_LIFE: Final = timedelta(minutes=10)
 CLIENT_SECRET: Final = "a b+c%d:e/f&g=h_0123456789abcdef"
 """Characters that form encoding, and basic authentication, change."""
-CLIENTS_WITH_A_SECRET: Final = [
-    pytest.param(
-        "basic",
-        "client_secret_basic",
-        marks=pytest.mark.xfail(strict=True, reason="not form-encoded in the header (RFC 6749 section 2.3.1)"),
-    ),
-    ("post", "client_secret_post"),
-]
+CLIENTS_WITH_A_SECRET: Final = [("basic", "client_secret_basic"), ("post", "client_secret_post")]
 
 _HERE: Final = Path(__file__).parent
 _REUSED: Final = "refresh token already used"

@@ -6,6 +6,7 @@ import base64
 import logging
 from datetime import timedelta
 from typing import Any
+from urllib.parse import unquote_plus
 
 import pytest
 
@@ -150,8 +151,9 @@ def secret_sent(provider: Provider, surroundings: Surroundings, **settings: Any)
     surroundings.run(lambda context: HOST.authenticate(asking, context))
     request = provider.asked("/token")[-1]
     header = request.headers.get("authorization", "")
+    # In the header, id and secret are form-encoded (RFC 6749 section 2.3.1).
     in_header = base64.b64decode(header.removeprefix("Basic ")).decode().partition(":")[2] if header else None
-    return in_header, request.form.get("client_secret")
+    return in_header and unquote_plus(in_header), request.form.get("client_secret")
 
 
 @pytest.fixture
