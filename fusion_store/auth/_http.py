@@ -269,7 +269,7 @@ def read_retry_after(value: str | None, now: datetime) -> float | None:
     """
     if value is None:
         return None
-    if re.fullmatch(r"[0-9]+", value.strip()):
+    if re.fullmatch(r"[0-9]+", value):
         return min(float(value), MAX_RETRY_AFTER)
     try:
         moment = parsedate_to_datetime(value)

@@ -207,7 +207,7 @@ def test_no_cookie_outlives_its_call(provider: Provider) -> None:
 
 def test_calls_don_t_share_connections(provider: Provider) -> None:
     """A connection that the server is closing would take a refresh token with it."""
-    provider.script("/x", [Reply(json={}, headers={"Connection": "keep-alive"})])
+    provider.script("/x", [Reply(json={}, headers={"Connection": "keep-alive"}, held_open=True)])
 
     async def twice(http: HTTP) -> Answer:
         await http.get(provider.url("/x"))
@@ -255,7 +255,9 @@ def test_any_other_retry_after_is_none_or_within_bounds(value: str) -> None:
     assert seconds is None or 0 <= seconds <= 3600
 
 
-@pytest.mark.parametrize("value", ["", "soon", "-5", "1.5", "NaN", "Infinity", "٣", "Fri, 99 Foo 2026 25:61:61 GMT"])
+@pytest.mark.parametrize(
+    "value", ["", "soon", "-5", "1.5", "NaN", "Infinity", "٣", "0\x1f", "Fri, 99 Foo 2026 25:61:61 GMT"]
+)
 def test_a_malformed_retry_after_says_nothing(value: str) -> None:
     assert read_retry_after(value, NOW) is None
 
