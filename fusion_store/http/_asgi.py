@@ -91,8 +91,7 @@ class BearerAuthMiddleware:
         headers, body = self._gate.challenge.response(refusal)
         encoded = [(name.encode(), value.encode()) for name, value in headers.items()]
         await send({"type": f"{prefix}http.response.start", "status": refusal.status, "headers": encoded})
-        shown = b"" if scope.get("method") == "HEAD" else body
-        await send({"type": f"{prefix}http.response.body", "body": shown})
+        await send({"type": f"{prefix}http.response.body", "body": body})
 
 
 def _path(scope: Scope) -> str:
