@@ -9,6 +9,7 @@ from fusion_store.auth._config import ServiceConfig
 from fusion_store.auth._manager import AuthManager, Disconnected, Tenant
 from fusion_store.auth._renewal import REJECTED, Timing
 from fusion_store.auth._services_file import load_services
+from fusion_store.auth._strategies import find_strategies
 from fusion_store.auth._strategy import (
     AuthContext,
     BrowserPrompt,
@@ -41,5 +42,6 @@ __all__ = [
     "Tenant",
     "TenantCache",
     "Timing",
+    "find_strategies",
     "load_services",
 ]

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import Coroutine
+from concurrent.futures import CancelledError
 from datetime import timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from fusion_store._errors import StoreClosed
+from fusion_store._errors import ForkedHandle, StoreClosed
 from fusion_store.auth._cache import TenantCache
 from fusion_store.auth._manager import AuthManager, Disconnected, Tenant
 
@@ -29,18 +31,35 @@ class BlockingAuthManager:
     """
 
     def __init__(self, repository: TokenRepository, **options: Any) -> None:
+        self._process = os.getpid()
+        self._lock = threading.Lock()
+        self._is_closed = False
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="fusion-store-auth", daemon=True)
         self._thread.start()
-        self._closed = False
-        self.manager = self.run(_make(repository, options))
+        try:
+            self.manager = self.run(_make(repository, options))
+        except BaseException:
+            self._stop()
+            raise
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run a coroutine in the manager's loop and wait for its answer."""
-        if self._closed:
+        """Run a coroutine in the manager's loop and wait for its answer.
+
+        ``StoreClosed`` when the manager is closed before it ends, ``ForkedHandle`` in a forked child.
+        """
+        if os.getpid() != self._process:
             work.close()
-            raise StoreClosed
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+            raise ForkedHandle("made before a fork: make the manager anew in this process")
+        with self._lock:
+            if self._is_closed:
+                work.close()
+                raise StoreClosed
+            answer = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            return answer.result()
+        except CancelledError:
+            raise StoreClosed from None
 
     def tenant(self, api_token: str) -> BlockingTenant:
         """As ``AuthManager.tenant``."""
@@ -51,11 +70,16 @@ class BlockingAuthManager:
         return BlockingTenant(self, self.manager.tenant_of(tenant_hash))
 
     def close(self) -> None:
-        """As ``AuthManager.aclose``; again: nothing."""
-        if self._closed:
-            return
-        self.run(self.manager.aclose())
-        self._closed = True
+        """As ``AuthManager.aclose``; other calls under way end with ``StoreClosed``. Again: nothing."""
+        with self._lock:
+            if self._is_closed or os.getpid() != self._process:
+                return
+            self._is_closed = True
+        asyncio.run_coroutine_threadsafe(_close(self.manager), self._loop).result()
+        self._stop()
+
+    def _stop(self) -> None:
+        self._is_closed = True
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
@@ -67,6 +91,15 @@ class BlockingAuthManager:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+
+async def _close(manager: AuthManager) -> None:
+    await manager.aclose()
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in left:
+        task.cancel()
+    if left:
+        await asyncio.wait(left)
 
 
 async def _make(repository: TokenRepository, options: dict[str, Any]) -> AuthManager:

@@ -66,6 +66,10 @@ class TenantCache:
 def _service(key: str) -> str:
     if not isinstance(key, str) or not key:
         raise InvalidInput("key", "must be a string that isn't empty")
-    if len(key.encode()) <= _LONGEST_PLAIN and not key.startswith("sha256:"):
+    try:
+        size = len(key.encode())
+    except UnicodeEncodeError:
+        raise InvalidInput("key", "must not hold surrogates") from None
+    if size <= _LONGEST_PLAIN and not key.startswith("sha256:"):
         return _PREFIX + key
     return _HASHED + sha256(key.encode()).hexdigest()

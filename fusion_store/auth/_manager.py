@@ -199,10 +199,9 @@ class Tenant:
     async def _revoke(self, target: Target, token: OAuthTokenData) -> bool:
         try:
             return await target.strategy.revoke(target.config, token, target.context)
-        except AuthError as error:
-            logger.warning(
-                "%s: revoking a token of tenant %s failed: %s", target.service, self._tenant_hash[:16], error
-            )
+        except Exception as error:
+            tenant, reason = self._tenant_hash[:16], type(error).__name__
+            logger.warning("%s: revoking a token of tenant %s failed: %s", target.service, tenant, reason)
             return False
 
     def _token_target(self, service: str, config: ServiceConfig | None) -> Target:

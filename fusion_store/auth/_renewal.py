@@ -18,13 +18,16 @@ from msgspec.structs import replace
 from fusion_store._errors import (
     AuthError,
     ClaimLost,
+    EncryptionError,
     FusionStoreError,
     NeedsReauth,
     OutcomeUnknown,
     RefreshFailed,
     RefreshTimeout,
+    StoreClosed,
     StoreError,
     TenantNotFound,
+    VersionConflict,
 )
 from fusion_store._values import OAuthTokenData, RefreshClaim
 from fusion_store.auth._strategy import AuthContext, GrantRejected, Strategy
@@ -38,10 +41,14 @@ logger: Final = logging.getLogger("fusion_store.auth")
 REJECTED: Final = "fusion_store.grant_rejected"
 """In a token's metadata: the provider refused to refresh it, so nobody tries again."""
 
+REFUSED_UPSTREAM: Final = "refused"
+"""The value of ``REJECTED`` where the service had refused the access token, too."""
+
 _FIRST_WAIT_SECONDS: Final = 0.05
 _LONGEST_WAIT_SECONDS: Final = 1.0
 _FIRST_BACKOFF: Final = timedelta(seconds=1)
 _LONGEST_BACKOFF: Final = timedelta(minutes=5)
+_LONGEST_RETRY_AFTER_SECONDS: Final = 86_400.0
 
 
 @dataclass(frozen=True)
@@ -73,8 +80,19 @@ class Target(NamedTuple):
 
 
 class _Backoff(NamedTuple):
+    """How long the provider is left alone after a failure."""
+
     until: datetime
     length: timedelta
+    retryable: bool
+
+
+class _Unstored(NamedTuple):
+    """A new token under its claim; ``seen`` is the version of the token it replaces, 0 where there was none."""
+
+    claim: RefreshClaim
+    token: OAuthTokenData
+    seen: int
 
 
 class Renewal:
@@ -91,8 +109,9 @@ class Renewal:
         self._timing = timing
         self._clock = clock
         self._sleep = sleep
-        self._running: dict[tuple[str, str, int | None], asyncio.Task[OAuthTokenData]] = {}
-        self._unstored: dict[tuple[str, str], tuple[RefreshClaim, OAuthTokenData]] = {}
+        self._is_closing = False
+        self._running: dict[tuple[str, str], asyncio.Task[OAuthTokenData]] = {}
+        self._unstored: dict[tuple[str, str], _Unstored] = {}
         self._backoffs: dict[tuple[str, str], _Backoff] = {}
 
     async def live_token(self, target: Target, refused_version: int | None = None) -> OAuthTokenData:
@@ -103,40 +122,46 @@ class Renewal:
         token = await self._read(target)
         if token is not None and not self._is_due(token, refused_version) and target.key not in self._unstored:
             return token
-        key = (*target.key, refused_version)
-        task = self._running.get(key)
-        if task is None:
-            task = asyncio.create_task(self._renew(target, refused_version))
-            self._running[key] = task
-            task.add_done_callback(lambda done: self._ended(key, done))
+        while (task := self._running.get(target.key)) is not None:
+            token = await asyncio.shield(task)
+            if not _is_refused(token, refused_version):
+                return token
+        if self._is_closing:
+            raise StoreClosed
+        task = asyncio.create_task(self._renew(target, refused_version))
+        self._running[target.key] = task
+        task.add_done_callback(lambda done: self._ended(target, done))
         return await asyncio.shield(task)
 
-    def _ended(self, key: tuple[str, str, int | None], task: asyncio.Task[OAuthTokenData]) -> None:
-        self._running.pop(key, None)
+    def _ended(self, target: Target, task: asyncio.Task[OAuthTokenData]) -> None:
+        self._running.pop(target.key, None)
         if not task.cancelled():
             # Looked at, so that a failure whose callers were all cancelled isn't reported as never retrieved.
             task.exception()
 
     async def settle(self) -> None:
-        """Wait for what is under way."""
-        await asyncio.gather(*self._running.values(), return_exceptions=True)
+        """Begin no more renewals, wait for those under way, and try once more to store what is left."""
+        self._is_closing = True
+        while self._running:
+            await asyncio.wait(set(self._running.values()))
+        for key, left in list(self._unstored.items()):
+            try:
+                await self._repository.commit_refresh(left.claim, left.token)
+            except FusionStoreError as error:
+                logger.error("%s: a new token of tenant %s is lost: %s", key[1], key[0][:16], type(error).__name__)
+        self._unstored.clear()
 
     async def _renew(self, target: Target, refused: int | None) -> OAuthTokenData:
         deadline = self._clock() + self._timing.refresh_timeout
         wait = _FIRST_WAIT_SECONDS
         while True:
-            await self._store_what_is_left(target)
+            await self._store_what_is_left(target, refused)
             token = await self._read(target)
             if token is not None and not self._is_due(token, refused):
                 return token
             if not self._can_renew(target, token):
                 return self._make_do(token, refused, NeedsReauth(f"{target.service}: the user has to consent"))
-            backoff = self._backoffs.get(target.key)
-            if backoff is not None and backoff.until > self._clock():
-                left = (backoff.until - self._clock()).total_seconds()
-                pause = RefreshFailed(
-                    f"{target.service}: the last refresh failed a moment ago", retryable=True, retry_after=left
-                )
+            if (pause := self._pause(target)) is not None:
                 return self._make_do(token, refused, pause)
             claim = await self._claim(target)
             if claim is not None:
@@ -148,20 +173,29 @@ class Renewal:
             wait = min(wait * 1.5, _LONGEST_WAIT_SECONDS)
 
     async def _renew_under(self, claim: RefreshClaim, target: Target, refused: int | None) -> OAuthTokenData:
-        token = await self._read(target)
-        if token is not None and not self._is_due(token, refused):
-            await self._release(claim)
-            return token
+        token: OAuthTokenData | None = None
         try:
+            token = await self._read(target)
+            if token is not None and not self._is_due(token, refused):
+                await self._release(claim)
+                return token
             new = await self._ask_provider(target, token)
         except GrantRejected as error:
-            return await self._rejected(claim, target, token, refused, error)
-        except AuthError as error:
-            self._note_failure(target, error)
+            if not target.strategy.unattended:
+                return await self._rejected(claim, target, token, refused, error)
             await self._release(claim)
+            self._note_failure(target, error)
+            return self._make_do(token, refused, NeedsReauth(f"{target.service}: the sign-in was refused ({error})"))
+        except FusionStoreError as error:
+            await self._release(claim)
+            self._note_failure(target, error)
             return self._make_do(token, refused, error)
+        except Exception:
+            await self._release(claim)
+            raise
         self._backoffs.pop(target.key, None)
-        return await self._store(claim, target, new)
+        left = _Unstored(claim, new, token.version if token else 0)
+        return await self._store(left, target, refused)
 
     async def _ask_provider(self, target: Target, token: OAuthTokenData | None) -> OAuthTokenData:
         if token is not None and self._can_refresh(target, token):
@@ -183,76 +217,106 @@ class Renewal:
         """The provider refuses the grant: note it, unless somebody stored another token meanwhile."""
         logger.warning("%s: the provider refused to refresh the token of tenant %s", *_named(target))
         latest = await self._read(target)
-        if latest is not None and (token is None or latest.version != token.version):
-            await self._release(claim)
-            return latest
         lost = NeedsReauth(f"{target.service}: the provider refused the grant ({error}): the user has to consent again")
-        if token is None:
+        if token is None or latest is None or latest.version != token.version:
             await self._release(claim)
-            raise lost from None
-        marked = await self._store(claim, target, replace(token, metadata={**token.metadata, REJECTED: "1"}))
-        self._make_do(token, refused, lost)
-        return marked
+            return self._make_do(latest, refused, lost)
+        mark = REFUSED_UPSTREAM if _is_refused(token, refused) else "1"
+        try:
+            marked = await self._repository.commit_refresh(
+                claim, replace(token, metadata={**token.metadata, REJECTED: mark})
+            )
+        except FusionStoreError as failure:
+            logger.warning("%s: the refusal can't be noted: %s", target.service, type(failure).__name__)
+            await self._release(claim)
+            marked = token
+        return self._make_do(marked, refused, lost)
 
-    def _note_failure(self, target: Target, error: AuthError) -> None:
+    def _pause(self, target: Target) -> RefreshFailed | None:
+        backoff = self._backoffs.get(target.key)
+        if backoff is None or backoff.until <= self._clock():
+            return None
+        left = (backoff.until - self._clock()).total_seconds()
+        return RefreshFailed(
+            f"{target.service}: the last refresh failed a moment ago", retryable=backoff.retryable, retry_after=left
+        )
+
+    def _note_failure(self, target: Target, error: FusionStoreError) -> None:
         logger.warning("%s: refreshing the token of tenant %s failed: %s", *_named(target), error)
-        if not isinstance(error, RefreshFailed) or not error.retryable:
-            return
-        before = self._backoffs.get(target.key)
+        now, before = self._clock(), self._backoffs.get(target.key)
         length = min(before.length * 2, _LONGEST_BACKOFF) if before else _FIRST_BACKOFF
-        if error.retry_after is not None:
-            length = timedelta(seconds=error.retry_after)
-        self._backoffs[target.key] = _Backoff(self._clock() + length, length)
+        asked = error.retry_after if isinstance(error, RefreshFailed) else None
+        if asked is not None:
+            length = max(timedelta(seconds=min(asked, _LONGEST_RETRY_AFTER_SECONDS)), _FIRST_BACKOFF)
+        retryable = isinstance(error, RefreshFailed | StoreError) and error.retryable
+        self._backoffs = {
+            key: backoff for key, backoff in self._backoffs.items() if backoff.until > now - _LONGEST_BACKOFF
+        }
+        self._backoffs[target.key] = _Backoff(now + length, length, retryable)
 
     # Storing
 
-    async def _store(self, claim: RefreshClaim, target: Target, token: OAuthTokenData) -> OAuthTokenData:
-        """Make the token durable; until the claim ends, however often it takes.
+    async def _store(self, left: _Unstored, target: Target, refused: int | None) -> OAuthTokenData:
+        """Make the new token durable; tried until the claim ends.
 
-        When it can't be stored the token is kept here and stored by the next call, and the claim stands, so that nobody
+        When it can't be stored it is kept here and stored by the next call, and the claim stands, so that nobody
         spends a refresh token that has died.
         """
         wait = _FIRST_WAIT_SECONDS
         while True:
             try:
-                return await self._repository.commit_refresh(claim, token)
-            except (ClaimLost, TenantNotFound):
-                return await self._superseded(target)
-            except StoreError as error:
-                if isinstance(error, OutcomeUnknown) and await self._was_stored(target, token):
-                    return await self._superseded(target)
-                if not (error.retryable or isinstance(error, OutcomeUnknown)) or self._clock() >= claim.deadline:
-                    return self._keep(claim, target, token, error)
+                return await self._repository.commit_refresh(left.claim, left.token)
+            except ClaimLost:
+                return await self._store_without_claim(left, target, refused)
+            except TenantNotFound:
+                raise AuthError("the tenant is gone") from None
+            except (StoreError, EncryptionError) as error:
+                unknown = isinstance(error, OutcomeUnknown)
+                if unknown and await self._has_changed(left, target):
+                    return await self._superseded(target, refused)
+                if not (unknown or getattr(error, "retryable", False)) or self._clock() >= left.claim.deadline:
+                    return self._keep(left, target, error)
+            except FusionStoreError as error:
+                await self._release(left.claim)
+                raise RefreshFailed(f"{target.service}: the new token can't be stored: {error}") from None
             await self._sleep(wait)
             wait = min(wait * 2, _LONGEST_WAIT_SECONDS)
 
-    def _keep(
-        self, claim: RefreshClaim, target: Target, token: OAuthTokenData, error: FusionStoreError
-    ) -> OAuthTokenData:
-        self._unstored[target.key] = (claim, token)
+    async def _store_without_claim(self, left: _Unstored, target: Target, refused: int | None) -> OAuthTokenData:
+        """Another one has taken the claim, stored a token or deleted it: ours counts only if the old one stands."""
+        standing = await self._read(target)
+        if (standing.version if standing else 0) != left.seen:
+            return await self._superseded(target, refused)
+        try:
+            return await self._repository.store_oauth_token(
+                target.tenant_hash, target.service, left.token, expected_version=left.seen
+            )
+        except VersionConflict:
+            return await self._superseded(target, refused)
+
+    def _keep(self, left: _Unstored, target: Target, error: FusionStoreError) -> OAuthTokenData:
+        self._unstored[target.key] = left
         logger.error("%s: the new token of tenant %s can't be stored: %s", *_named(target), type(error).__name__)
         raise RefreshFailed(
             f"{target.service}: the new token couldn't be stored ({type(error).__name__})", retryable=True
         ) from None
 
-    async def _store_what_is_left(self, target: Target) -> None:
+    async def _store_what_is_left(self, target: Target, refused: int | None) -> None:
         left = self._unstored.pop(target.key, None)
         if left is not None:
-            await self._store(left[0], target, left[1])
+            await self._store(left, target, refused)
 
-    async def _was_stored(self, target: Target, token: OAuthTokenData) -> bool:
+    async def _has_changed(self, left: _Unstored, target: Target) -> bool:
         try:
             standing = await self._read(target)
         except StoreError:
             return False
-        return standing is not None and standing.access_token == token.access_token
+        return standing is not None and standing.version != left.seen
 
-    async def _superseded(self, target: Target) -> OAuthTokenData:
-        """What stands now that another one stored or deleted the token."""
-        standing = await self._read(target)
-        if standing is None:
-            raise NeedsReauth(f"{target.service}: the token was deleted: the user has to consent again")
-        return standing
+    async def _superseded(self, target: Target, refused: int | None) -> OAuthTokenData:
+        """What stands now that another one stored or deleted the token, if it can be used."""
+        gone = NeedsReauth(f"{target.service}: the token was deleted or ended meanwhile: the user has to consent again")
+        return self._make_do(await self._read(target), refused, gone)
 
     async def _read(self, target: Target) -> OAuthTokenData | None:
         return await self._repository.get_oauth_token(target.tenant_hash, target.service)
@@ -272,7 +336,7 @@ class Renewal:
     # Judging
 
     def _is_due(self, token: OAuthTokenData, refused: int | None) -> bool:
-        if token.version == refused:
+        if _is_refused(token, refused):
             return True
         if token.expires_at is None:
             return False
@@ -287,11 +351,16 @@ class Renewal:
     def _can_refresh(target: Target, token: OAuthTokenData) -> bool:
         return target.strategy.supports_refresh and token.has_refresh_token and REJECTED not in token.metadata
 
-    def _make_do(self, token: OAuthTokenData | None, refused: int | None, failure: AuthError) -> OAuthTokenData:
+    def _make_do(self, token: OAuthTokenData | None, refused: int | None, failure: FusionStoreError) -> OAuthTokenData:
         """The standing token while it lives and wasn't refused upstream; else the failure is raised."""
-        if token is None or token.version == refused or token.is_expired(now=self._clock()):
+        if token is None or _is_refused(token, refused) or token.is_expired(now=self._clock()):
             raise failure
         return token
+
+
+def _is_refused(token: OAuthTokenData, version: int | None) -> bool:
+    """Whether a service refused this token: the caller says so, or the mark does."""
+    return token.version == version or token.metadata.get(REJECTED) == REFUSED_UPSTREAM
 
 
 def _named(target: Target) -> tuple[str, str]:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import replace
 from typing import Any, Final
 
+from fusion_store._errors import NeedsReauth
 from fusion_store._values import OAuthTokenData
 from fusion_store.auth._renewal import Target
 from fusion_store.auth._strategy import Prompt, ShowPrompt
+
+logger: Final = logging.getLogger("fusion_store.auth")
 
 Store = Callable[[Target, OAuthTokenData], Awaitable[OAuthTokenData]]
 
@@ -28,22 +32,32 @@ class _SignIn:
         self._task.add_done_callback(lambda _: ended())
 
     async def show(self, prompt: Prompt) -> None:
+        if not self._shows:
+            raise NeedsReauth(f"{prompt.service}: the user has to consent first: run fusion-store connect")
         self._prompts.append(prompt)
         for show in list(self._shows):
-            await show(prompt)
+            await self._show_to(show, prompt)
 
-    async def join(self, show: ShowPrompt | None) -> OAuthTokenData:
+    async def _show_to(self, show: ShowPrompt, prompt: Prompt) -> None:
+        try:
+            await show(prompt)
+        except Exception as error:
+            # One caller's screen is gone; the others' aren't.
+            logger.warning("a prompt of %s can't be shown: %s", prompt.service, type(error).__name__)
+
+    async def join(self, show: ShowPrompt | None, abandoned: Callable[[], object]) -> OAuthTokenData:
         assert self._task is not None
         self._waiting += 1
         try:
             if show is not None:
                 self._shows.append(show)
                 for prompt in list(self._prompts):
-                    await show(prompt)
+                    await self._show_to(show, prompt)
             return await asyncio.shield(self._task)
         finally:
             self._waiting -= 1
-            if not self._waiting:
+            if not self._waiting and not self._task.done():
+                abandoned()
                 self._task.cancel()
 
 
@@ -61,11 +75,14 @@ class SignIns:
         sign_in = self._running.get(target.key)
         if sign_in is None:
             sign_in = self._running[target.key] = _SignIn()
-            work = self._sign_in(sign_in, target, store, asks=show is not None)
-            sign_in.start(work, lambda: self._running.pop(target.key, None))
-        return await sign_in.join(show)
+            sign_in.start(self._sign_in(sign_in, target, store), lambda: self._forget(target, sign_in))
+        return await sign_in.join(show, lambda: self._forget(target, sign_in))
+
+    def _forget(self, target: Target, sign_in: _SignIn) -> None:
+        if self._running.get(target.key) is sign_in:
+            del self._running[target.key]
 
     @staticmethod
-    async def _sign_in(sign_in: _SignIn, target: Target, store: Store, *, asks: bool) -> OAuthTokenData:
-        context = replace(target.context, show=sign_in.show if asks else None)
+    async def _sign_in(sign_in: _SignIn, target: Target, store: Store) -> OAuthTokenData:
+        context = replace(target.context, show=sign_in.show)
         return await store(target, await target.strategy.authenticate(target.config, context))

@@ -20,7 +20,7 @@ from fusion_store.cli._output import Cell, Output, iso
 from fusion_store.cli._session import Session
 
 if TYPE_CHECKING:
-    from fusion_store.auth import Prompt, ServiceConfig
+    from fusion_store.auth import Prompt, ServiceConfig, Strategy
 
 app: Final = typer.Typer()
 codes: Final = typer.Typer(help="Make codes that let another program push a token.", no_args_is_help=True)
@@ -135,31 +135,40 @@ def list_(
 def _connections(
     repository: TokenRepository, tenant: str | None, configured: Mapping[str, ServiceConfig]
 ) -> Iterator[dict[str, Any]]:
-    now = datetime.now(UTC)
+    from fusion_store.auth import find_strategies
+
+    now, strategies = datetime.now(UTC), find_strategies()
     for tenant_hash in [resolve_tenant(repository, tenant)] if tenant else _tenants(repository):
         tokens = repository.list_oauth_tokens(tenant_hash)
-        credentials = {service for service, _ in repository.list_credentials(tenant_hash)}
+        credentials = set(repository.list_credentials(tenant_hash))
         for service in sorted({*configured, *tokens}):
             config, token = configured.get(service), tokens.get(service)
+            strategy = strategies.get(config.type) if config else None
+            if strategy is not None and strategy.credential_type is not None:
+                state = "ok" if (service, strategy.credential_type) in credentials else "not connected"
+            else:
+                state = _state(strategy, token, now)
             yield {
                 "service": service,
                 "type": config.type if config else "",
                 "tenant_hash": tenant_hash,
-                "state": _state(config, token, now, has_credentials=service in credentials),
+                "state": state,
                 "expires_at": iso(token.expires_at) if token else None,
             }
 
 
-def _state(config: ServiceConfig | None, token: OAuthTokenData | None, now: datetime, *, has_credentials: bool) -> str:
+def _state(strategy: Strategy | None, token: OAuthTokenData | None, now: datetime) -> str:
     from fusion_store.auth import REJECTED
 
     if token is None:
-        return "ok" if has_credentials else "not connected"
-    if config is None:
+        return "not connected"
+    if strategy is None:
         return "not configured"
-    refreshable = token.has_refresh_token and REJECTED not in token.metadata
+    if REJECTED in token.metadata and not strategy.unattended:
+        return "needs reauth"
+    renews = strategy.unattended or (strategy.supports_refresh and token.has_refresh_token)
     if token.is_expired(now=now):
-        return "expiring" if refreshable else "needs reauth"
+        return "expiring" if renews else "needs reauth"
     return "expiring" if token.is_expired(_SOON, now) else "ok"
 
 

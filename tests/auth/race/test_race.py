@@ -18,14 +18,14 @@ import pytest
 from fusion_store import OAuthTokenData, TokenRepository, get_repository
 from fusion_store._registry import find_backend
 from fusion_store.auth import BlockingAuthManager, ServiceConfig
-from fusion_store.backend import CounterRecord, OpenOptions
+from fusion_store.backend import CounterRecord, OpenOptions, RecordRepository
 from tests.auth.provider import Provider, Reply, Request, running_provider
 from tests.servers.databases import VARIABLES, new_database, server_url
 
 ROUNDS = int(os.environ.get("FUSION_STORE_TEST_ROUNDS", "3"))
 PROCESSES = 8
 THREADS = 8
-LEASE_SECONDS = 2.0
+LEASE_SECONDS = 4.0
 SERVERS = [server for server in VARIABLES if server_url(server)]
 
 
@@ -143,11 +143,9 @@ def test_all_threads_of_the_only_process_are_given_one_new_token(
             assert (provider.refreshes, provider.reuses) == (round, 0)
 
 
-def process_of_claim(url: str) -> int:
+def process_of_claim(storage: RecordRepository) -> int:
     """The process that holds the only claim there is."""
-    backend, parsed = find_backend(url)
-    with backend.open(parsed, OpenOptions(create=False)) as storage:
-        records = storage.scan_records(None, 10).records
+    records = storage.scan_records(None, 10).records
     (owner,) = (record.claim_owner for record in records if isinstance(record, CounterRecord) and record.claim_owner)
     return int(owner.split(":")[1])
 
@@ -163,12 +161,14 @@ def test_after_an_owner_died_with_the_answer_one_more_refresh_is_tried_and_all_h
         repository = stack.enter_context(get_repository(url))
         issued = repository.add_api_token()
         store_expired(repository, issued.hash, provider)
+        opener, parsed = find_backend(url)
+        storage = stack.enter_context(opener.open(parsed, OpenOptions(create=False)))
         running = stack.enter_context(workers(url, provider, LEASE_SECONDS))
 
         def grant_and_kill(request: Request) -> Reply:
             reply = provider.strict_token(request)
             # Whoever asked has been granted a token, and dies before it can store it.
-            owner = next(process for process in running.processes if process.pid == process_of_claim(url))
+            owner = next(process for process in running.processes if process.pid == process_of_claim(storage))
             owner.kill()
             owner.wait()
             killed.append(owner.pid)
