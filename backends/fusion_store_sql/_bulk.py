@@ -8,6 +8,7 @@ from itertools import islice
 from typing import Any, Final
 
 from sqlalchemy import Connection, Table, insert, select, update
+from sqlalchemy.exc import IntegrityError
 
 from fusion_store import TenantNotFound
 from fusion_store.backend import (
@@ -24,6 +25,7 @@ from fusion_store.backend import (
 from fusion_store_sql import _rows
 from fusion_store_sql import _schema as schema
 from fusion_store_sql._database import rows
+from fusion_store_sql._errors import Deadlock
 from fusion_store_sql._marks import raise_signal
 from fusion_store_sql._queries import rewrite
 
@@ -60,7 +62,11 @@ def insert_records(connection: Connection, records: Sequence[Record], resolve: R
         answer = record if there is None else resolve(there, record)
         if answer is not None:
             (replaced if key in standing[table] else added)[table][key] = answer
-    return _insert(connection, added) + _replace(connection, replaced)
+    try:
+        return _insert(connection, added) + _replace(connection, replaced)
+    except IntegrityError:
+        # Another one has added the same, or deleted a tenant: looked up again, the rule decides.
+        raise Deadlock("others were adding the same records") from None
 
 
 def replace_payloads(

@@ -52,14 +52,14 @@ def _purgeable(now: int) -> Any:
 
 def _purge_some(connection: Connection, table: Table, condition: Any, limit: int) -> int:
     key = list(table.primary_key)
-    some = connection.execute(select(*key).where(condition).limit(limit).with_for_update()).all()
+    some = connection.execute(select(*key).where(condition).limit(limit).with_for_update(skip_locked=True)).all()
     if some:
         connection.execute(delete(table).where(tuple_(*key).in_([tuple(row) for row in some])))
     return len(some)
 
 
 def _purge_claims(connection: Connection, now: int, limit: int) -> int:
-    ended = select(counters).where(counters.c.claim_deadline <= now).limit(limit).with_for_update()
+    ended = select(counters).where(counters.c.claim_deadline <= now).limit(limit).with_for_update(skip_locked=True)
     found = [_rows.counter(row) for row in rows(connection, ended)]
     for record in found:
         rewrite(connection, replace(record, claim_owner=None, claim_deadline=None))

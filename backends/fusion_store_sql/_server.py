@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,9 +10,10 @@ from pathlib import Path
 from typing import Any, ClassVar, Final, NamedTuple
 
 from sqlalchemy import URL, Column, Connection, Engine, Integer, MetaData, Table, create_engine, insert, inspect, select
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
-from fusion_store import AlreadyExists, ConfigError, CorruptRecord
+from fusion_store import ConfigError, CorruptRecord
 from fusion_store.backend import (
     ENCRYPTION_MARK,
     CounterRecord,
@@ -33,6 +35,8 @@ POOL_PARAMETERS: Final = ("pool_size", "pool_timeout", "connect_timeout", "state
 """What every server's URL may say."""
 
 _DUMP_PAGE: Final = 100
+_LOCK_ATTEMPTS: Final = 8
+_LOCK_PAUSE_SECONDS: Final = 0.05
 _lock: Final = Table(LOCK_TABLE, MetaData(), Column("id", Integer, primary_key=True, autoincrement=False))
 
 
@@ -131,14 +135,18 @@ def _create_lock(connection: Connection) -> None:
     A row is the one lock that every server has, behind every pooler. It is held by a connection of its own, since
     MariaDB ends the transaction at each change of the schema.
     """
-    try:
-        with connection.begin():
-            _lock.create(connection, checkfirst=True)
-            if connection.scalar(select(_lock)) is None:
-                with translated():
+    for attempt in range(1, _LOCK_ATTEMPTS + 1):
+        try:
+            with connection.begin():
+                _lock.create(connection, checkfirst=True)
+                if connection.scalar(select(_lock)) is None:
                     connection.execute(insert(_lock), {"id": 1})
-    except AlreadyExists:
-        return
+            return
+        except DBAPIError:
+            # Servers, too, check first and create then: of two that begin at once one fails, and finds it next time.
+            if attempt == _LOCK_ATTEMPTS:
+                raise
+            time.sleep(_LOCK_PAUSE_SECONDS * attempt)
 
 
 def _all_records(connection: Connection) -> Iterator[ExportedRecord]:

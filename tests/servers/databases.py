@@ -6,6 +6,7 @@ import atexit
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from importlib.util import find_spec
 from typing import Final
 from uuid import uuid4
 
@@ -19,6 +20,7 @@ VARIABLES: Final = {
     "postgresql": "FUSION_STORE_TEST_POSTGRESQL_URL",
     "mariadb": "FUSION_STORE_TEST_MARIADB_URL",
 }
+_MODULES: Final = {"postgresql": "psycopg", "mariadb": "pymysql"}
 _DRIVERS: Final = {"postgresql": "postgresql+psycopg", "mariadb": "mysql+pymysql"}
 
 _of_this_process: Final[dict[str, str]] = {}
@@ -27,8 +29,9 @@ atexit.register(_at_exit.close)
 
 
 def server_url(server: str) -> str | None:
-    """The URL of a database to connect to for making others; None where the environment names none."""
-    return os.environ.get(VARIABLES[server])
+    """The URL of a database to connect to for making others; None where the environment names none, or its driver
+    isn't installed."""
+    return os.environ.get(VARIABLES[server]) if find_spec(_MODULES[server]) else None
 
 
 def engine_for(url: str) -> Engine:
