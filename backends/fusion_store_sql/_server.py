@@ -41,7 +41,7 @@ _lock: Final = Table(LOCK_TABLE, MetaData(), Column("id", Integer, primary_key=T
 
 
 class Limits(NamedTuple):
-    """How many connections a process opens, and how long it waits; times in seconds, 0 for ever."""
+    """How many connections a process opens, and how long it waits, in seconds; a statement or lock of 0 for ever."""
 
     pool_size: int
     pool_timeout: float

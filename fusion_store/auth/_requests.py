@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
@@ -19,7 +19,7 @@ def add_to_request(request: Any, auth: RequestAuth) -> None:
     if isinstance(request, MutableMapping):
         for name, values in (("headers", auth.headers), ("params", auth.query), ("cookies", auth.cookies)):
             if values:
-                request[name] = {**(request.get(name) or {}), **values}
+                request[name] = _merged(name, request.get(name) or {}, values)
         return
     if not hasattr(request, "headers") or not hasattr(request, "url"):
         raise ConfigError("this isn't a request of httpx, httpx2 or Requests, nor a dict of arguments for one")
@@ -28,6 +28,14 @@ def add_to_request(request: Any, auth: RequestAuth) -> None:
         request.url = type(request.url)(_with_query(str(request.url), auth.query))
     if auth.cookies:
         request.headers["Cookie"] = _with_cookies(request.headers.get("Cookie", ""), auth.cookies)
+
+
+def _merged(name: str, standing: object, added: dict[str, str]) -> dict[str, Any]:
+    if not isinstance(standing, Mapping):
+        raise ConfigError(f"the request's {name} must be a mapping")
+    taken = {key.lower() if name == "headers" else key for key in added}
+    kept = {key: value for key, value in standing.items() if (key.lower() if name == "headers" else key) not in taken}
+    return {**kept, **added}
 
 
 def _with_query(url: str, added: dict[str, str]) -> str:
