@@ -87,6 +87,7 @@ def test_nothing_refreshes_by_itself(provider: Provider, surroundings: Surroundi
         (Reply(302, headers={"Location": "https://canary.example"}), False),
         (Reply(400, {"error": "invalid_client", "error_description": "Anwendung „canary“ gibt es nicht\r\n"}), False),
         (Reply(403, body=b"canary"), False),
+        (Reply(403, {"access_token": "canary"}), False),
         (Reply(body=b'{"access_token": "' + b"a" * 1024 * 1024 + b'"}'), False),
     ],
 )
