@@ -6,6 +6,8 @@ Needs the extra ``fusion-store[auth]``.
 from fusion_store.auth._blocking import BlockingAuthManager, BlockingTenant, BlockingTenantCache
 from fusion_store.auth._cache import TenantCache
 from fusion_store.auth._config import ServiceConfig
+from fusion_store.auth._external import push_token
+from fusion_store.auth._http import HTTP
 from fusion_store.auth._manager import AuthManager, Disconnected, Tenant
 from fusion_store.auth._renewal import REJECTED, Timing
 from fusion_store.auth._services_file import load_services
@@ -23,6 +25,7 @@ from fusion_store.auth._strategy import (
 )
 
 __all__ = [
+    "HTTP",
     "REJECTED",
     "AuthContext",
     "AuthManager",
@@ -44,4 +47,5 @@ __all__ = [
     "Timing",
     "find_strategies",
     "load_services",
+    "push_token",
 ]

@@ -72,7 +72,7 @@ class AuthManager:
         self.services = dict(services or {})
         self.clock = clock or _now
         self.sleep = sleep
-        self.http = http or HTTP()
+        self.http = http or HTTP(clock=self.clock)
         self._owns_http = http is None
         self.renewal = Renewal(self.repository, timing or Timing(), self.clock, sleep)
         self.sign_ins = SignIns()
