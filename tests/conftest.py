@@ -12,6 +12,8 @@ _NO_DRIVER = find_spec("plyvel") is None
 _NO_KMS = not all(find_spec(name) for name in ("boto3", "moto", "flask", "flask_cors"))
 _HTTP_PACKAGES = ("blockbuster", "django", "fastapi", "flask", "limits", "litestar", "uvicorn", "websockets")
 _NO_HTTP = not all(find_spec(name) for name in (*_HTTP_PACKAGES, "httpx2"))
+_INTEGRATIONS = ("fastmcp", "httpx", "httpx2", "key_value", "mcp", "requests_oauthlib")
+_NO_INTEGRATIONS = _NO_HTTP or not all(find_spec(name) for name in _INTEGRATIONS)
 _NO_NODE = not all(shutil.which(name) for name in ("node", "npm"))
 # Its packages come from npm's registry, so it has to be asked for.
 _NO_PROVIDER = _NO_NODE or os.environ.get("FUSION_STORE_TEST_PROVIDER") != "1"
@@ -22,6 +24,7 @@ collect_ignore = [
     *["leveldb"] * _NO_DRIVER,
     *["kms"] * _NO_KMS,
     *["http"] * _NO_HTTP,
+    *["integrations"] * _NO_INTEGRATIONS,
     *["provider"] * _NO_PROVIDER,
     *["servers"] * (len(_NO_SERVER) == len(VARIABLES)),
 ]
@@ -41,6 +44,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.section("The HTTP middlewares were left out")
         terminalreporter.line("A framework, the server or a client isn't installed. To install them:")
         terminalreporter.line("    pip install 'fusion-store[http-testing]'")
+    if _NO_INTEGRATIONS:
+        terminalreporter.section("The adapters for other libraries were left out")
+        terminalreporter.line("One of the libraries, or a server for them, isn't installed. To install them:")
+        terminalreporter.line("    pip install 'fusion-store[integrations-testing]'")
     if _NO_PROVIDER:
         terminalreporter.section("The OpenID provider was left out")
         terminalreporter.line("It runs on Node.js, and npm fetches it. With both, and the network, to test against it:")
