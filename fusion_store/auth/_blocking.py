@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from fusion_store._interface import TokenRepository
     from fusion_store._values import OAuthTokenData
     from fusion_store.auth._config import ServiceConfig
-    from fusion_store.auth._strategy import ShowPrompt
+    from fusion_store.auth._strategy import Secret, ShowPrompt
 
 T = TypeVar("T")
 
@@ -135,6 +135,14 @@ class BlockingTenant:
     def apply_auth(self, request: Any, service: str, config: ServiceConfig | None = None) -> Any:
         """As ``Tenant.apply_auth``."""
         return self._manager.run(self._tenant.apply_auth(request, service, config))
+
+    def get_secret(self, service: str, config: ServiceConfig | None = None) -> Secret:
+        """As ``Tenant.get_secret``."""
+        return self._manager.run(self._tenant.get_secret(service, config))
+
+    def apply_secret(self, request: Any, service: str, secret: Secret, config: ServiceConfig | None = None) -> Any:
+        """As ``Tenant.apply_secret``."""
+        return self._tenant.apply_secret(request, service, secret, config)
 
     def authenticate(
         self, service: str, config: ServiceConfig | None = None, *, show: ShowPrompt | None = None

@@ -154,18 +154,28 @@ class Tenant:
     async def apply_auth(self, request: Any, service: str, config: ServiceConfig | None = None) -> Any:
         """Put the secret where the service wants it: header, query, cookie or basic; answers the request.
 
-        ``request`` is one of httpx, httpx2 or Requests, or a dict of arguments for one. Raises what ``get_token`` does.
+        ``request`` is one of httpx, httpx2 or Requests, or a dict of arguments for one. Raises what
+        ``get_secret`` does.
+        """
+        return self.apply_secret(request, service, await self.get_secret(service, config), config)
+
+    async def get_secret(self, service: str, config: ServiceConfig | None = None) -> Secret:
+        """What a request to the service needs: a token as ``get_token`` answers it, or the tenant's credentials.
+
+        Raises what ``get_token`` does; ``NeedsReauth`` too where credentials are needed and none are stored.
         """
         target = self._target(service, config)
         kind = target.strategy.credential_type
-        secret: Secret
         if kind is None:
-            secret = await self._manager.renewal.live_token(target)
-        else:
-            credentials = await self._credentials(service, kind)
-            if credentials is None:
-                raise NeedsReauth(f"{service}: no {kind} credentials are stored for this tenant")
-            secret = credentials
+            return await self._manager.renewal.live_token(target)
+        credentials = await self._credentials(service, kind)
+        if credentials is None:
+            raise NeedsReauth(f"{service}: no {kind} credentials are stored for this tenant")
+        return credentials
+
+    def apply_secret(self, request: Any, service: str, secret: Secret, config: ServiceConfig | None = None) -> Any:
+        """``apply_auth`` with a secret that the caller has already, in place of one applied before."""
+        target = self._target(service, config)
         add_to_request(request, target.strategy.apply(target.config, secret))
         return request
 

@@ -9,14 +9,18 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Annotated
 
-from fastapi import HTTPException, Security, WebSocketException
-from fastapi.openapi.models import HTTPBearer as HTTPBearerModel
-from fastapi.security.base import SecurityBase
-from starlette.requests import HTTPConnection
-
 from fusion_store._values import APITokenMetadata
 from fusion_store.http._asgi import CHALLENGE_KEY, DENIAL_EXTENSION
 from fusion_store.http._bearer import MISSING, Challenge, Refusal, checked_scopes, insufficient_scope
+from fusion_store.integrations._extras import missing
+
+try:
+    from fastapi import HTTPException, Security, WebSocketException
+    from fastapi.openapi.models import HTTPBearer as HTTPBearerModel
+    from fastapi.security.base import SecurityBase
+    from starlette.requests import HTTPConnection
+except ImportError as error:
+    raise missing("fastapi", "fastapi") from error
 
 __all__ = ["CurrentTenant", "require_scopes"]
 

@@ -218,7 +218,10 @@ class Provider:
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").splitlines()
         method, target, _ = head[0].split(" ")
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:] if line)}
-        body = await reader.readexactly(int(headers.get("content-length", 0)))
+        if headers.get("transfer-encoding") == "chunked":
+            body = await _read_chunks(reader)
+        else:
+            body = await reader.readexactly(int(headers.get("content-length", 0)))
         parts = urlsplit(target)
         return Request(method, parts.path, dict(parse_qsl(parts.query, keep_blank_values=True)), headers, body)
 
@@ -231,6 +234,14 @@ class Provider:
         if callable(answer):
             answer = answer(request)
         return answer if isinstance(answer, Reply) else Reply(json=answer)
+
+
+async def _read_chunks(reader: asyncio.StreamReader) -> bytes:
+    body = b""
+    while size := int(await reader.readline(), 16):
+        body += (await reader.readexactly(size + 2))[:-2]
+    await reader.readline()
+    return body
 
 
 @contextmanager
