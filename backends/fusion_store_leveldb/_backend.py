@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
+from fusion_store import ConfigError, SchemaTooNew
 from fusion_store.backend import Backend, OpenOptions, StoreURL
-from fusion_store_leveldb._folder import SCHEMA_VERSION, read_schema
+from fusion_store_leveldb._folder import SCHEMA_VERSION, SCHEMAS, read_schema
+from fusion_store_leveldb._moving import move_schema
 from fusion_store_leveldb._repository import LOCK_TIMEOUT, LevelDBTokenRepository
 
 _PARAMETERS: Final = ("lock_timeout",)
@@ -19,7 +21,7 @@ class _LevelDBBackend(Backend):
         return LevelDBTokenRepository(
             url.file_path(),
             create=options.create,
-            lock_timeout=url.seconds("lock_timeout", LOCK_TIMEOUT),
+            lock_timeout=_lock_timeout(url),
             clock=options.clock,
             token_prefix=options.token_prefix,
         )
@@ -27,6 +29,23 @@ class _LevelDBBackend(Backend):
     def current_schema(self, url: StoreURL) -> str:
         url.allow_parameters(_PARAMETERS)
         return read_schema(url.file_path())
+
+    def upgrade_schema(self, url: StoreURL) -> None:
+        current = self.current_schema(url)
+        if current > SCHEMA_VERSION:
+            raise SchemaTooNew("the store's schema comes from a newer release: upgrade fusion-store")
+        if current != SCHEMA_VERSION:
+            move_schema(url.file_path(), SCHEMA_VERSION, lock_timeout=_lock_timeout(url))
+
+    def downgrade_schema(self, url: StoreURL, version: str) -> None:
+        known = [schema for schema in SCHEMAS if schema <= self.current_schema(url)]
+        if version not in known:
+            raise ConfigError(f"no schema {version!r} to go back to; known: {', '.join(known)}")
+        move_schema(url.file_path(), version, lock_timeout=_lock_timeout(url))
+
+
+def _lock_timeout(url: StoreURL) -> float:
+    return url.seconds("lock_timeout", LOCK_TIMEOUT)
 
 
 backend: Final = _LevelDBBackend()

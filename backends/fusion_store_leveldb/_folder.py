@@ -24,7 +24,9 @@ from fusion_store_leveldb._errors import CURRENT_LOST, translated
 from fusion_store_leveldb._fork import database_path
 from fusion_store_leveldb._lock import MARKER, FolderLock
 
-SCHEMA_VERSION: Final = "0001"
+SCHEMAS: Final = ("0001", "0002")
+"""All schema versions, oldest first."""
+SCHEMA_VERSION: Final = SCHEMAS[-1]
 
 _CREATING: Final = "creating"
 _READY: Final = "ready"
@@ -92,13 +94,13 @@ def mark_creating(lock: FolderLock) -> None:
         sync_directory(lock.folder.parent)
 
 
-def mark_ready(lock: FolderLock) -> None:
-    """Say that the store is complete: from now on it is never created anew."""
+def mark_ready(lock: FolderLock, schema: str = SCHEMA_VERSION) -> None:
+    """Say that the store is complete, at that schema: from now on it is never created anew."""
     with translated():
         # LevelDB leaves some of a new database's files to be written back later.
         for path in lock.folder.iterdir():
             _sync(path, os.O_RDONLY)
-    _write_marker(lock, _READY)
+    _write_marker(lock, _READY, schema)
 
 
 def make_private(folder: Path) -> None:
@@ -225,8 +227,8 @@ def _parse(data: bytes) -> tuple[str, str] | None:
     return None if match is None else (match[1].decode(), match[2].decode())
 
 
-def _write_marker(lock: FolderLock, phase: str) -> None:
-    text = f"fusion-store leveldb {phase} schema {SCHEMA_VERSION}".encode()
+def _write_marker(lock: FolderLock, phase: str, schema: str = SCHEMA_VERSION) -> None:
+    text = f"fusion-store leveldb {phase} schema {schema}".encode()
     with translated():
         # Less than a sector in one write: it is there as a whole or not at all.
         os.pwrite(lock.descriptor, text.ljust(_MARKER_BYTES - 1) + b"\n", 0)

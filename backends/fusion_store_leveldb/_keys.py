@@ -17,6 +17,12 @@ The value of an index entry is the key of its record:
     p PREFIX HASH     API tokens by prefix
     c HASH            auth code by hash
 
+The audit trail lies in a range of its own; CHAIN is 01 and a tenant's hash, or 00 for the store's own chain:
+
+    a 00 CHAIN          where the chain begins and ends
+    a 01 CHAIN SEQUENCE record
+    a 02 TIME CHAIN SEQUENCE, without a value: records in the order of their times
+
 And the store's own: ``m NAME`` a mark, ``s`` the schema version.
 """
 
@@ -61,6 +67,7 @@ class Range(NamedTuple):
 
 
 TENANTS: Final = Range(b"t", b"u")
+AUDIT: Final = Range(b"a", b"b")
 TOKENS_BY_HASH: Final = Range(b"h", b"i")
 TOKENS_BY_AGE: Final = Range(b"o", b"p")
 TOKENS_BY_PREFIX: Final = Range(b"p", b"q")

@@ -39,7 +39,7 @@ from fusion_store.backend import (
 )
 from fusion_store_memory._state import State
 
-SCHEMA_VERSION: Final = "0001"
+SCHEMA_VERSION: Final = "0002"
 
 
 class MemoryTokenRepository(RecordRepository):

@@ -35,6 +35,7 @@ class _SQLBackend(Backend):
                 raise StoreNotFound("there is no vault at that place")
             location.prepare()
             _upgrade(location)
+            location.finish()
         else:
             _check_revision(revision)
         return SQLTokenRepository(location, clock=options.clock, token_prefix=options.token_prefix)
@@ -72,8 +73,9 @@ def _stored_revision(location: Location) -> str:
         return _EMPTY
     if _STAMP_TABLE not in tables:
         raise ConfigError(f"the {location.name} database holds something else than a vault")
+    is_unfinished = LOCK_TABLE in tables and location.is_unfinished()
     revisions = location.revisions()
-    if not revisions:
+    if not revisions or (is_unfinished and HEAD not in revisions):
         unfinished = {_STAMP_TABLE, LOCK_TABLE} if location.atomic_ddl else {_STAMP_TABLE, LOCK_TABLE, *metadata.tables}
         return _EMPTY if tables <= unfinished else _damaged(location)
     return revisions.pop() if len(revisions) == 1 else _damaged(location)

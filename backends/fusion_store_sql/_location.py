@@ -33,6 +33,14 @@ class Location(ABC):
         """Make an empty place ready to take the schema."""
 
     @abstractmethod
+    def finish(self) -> None:
+        """The schema stands that ``prepare`` made the place ready for."""
+
+    @abstractmethod
+    def is_unfinished(self) -> bool:
+        """Whether ``finish`` is missing after ``prepare``, where that left something behind. Changes nothing."""
+
+    @abstractmethod
     def migrating(self) -> AbstractContextManager[Connection]:
         """A transaction in which the schema may be moved, by one process at a time; committed at the end."""
 

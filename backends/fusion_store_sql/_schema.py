@@ -12,7 +12,7 @@ from sqlalchemy import BigInteger, Column, Dialect, ForeignKey, Index, LargeBina
 from sqlalchemy.dialects.mysql import LONGBLOB, VARBINARY
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-REVISIONS: Final = ("0001",)
+REVISIONS: Final = ("0001", "0002")
 """All revisions, oldest first."""
 HEAD: Final = REVISIONS[-1]
 LOCK_TABLE: Final = "migration_lock"
@@ -162,4 +162,33 @@ signals: Final = Table(
     metadata,
     Column("name", ByteExact(128), primary_key=True),
     _number("value"),
+)
+
+audit_chains: Final = Table(
+    "audit_chains",
+    metadata,
+    # No foreign key, here and below: a deleted tenant's chain stays.
+    Column("tenant_hash", _Hash, primary_key=True),
+    _number("first"),
+    _number("last"),
+    Column("hash", _Hash, nullable=False),
+)
+
+audit_records: Final = Table(
+    "audit_records",
+    metadata,
+    Column("tenant_hash", _Hash, primary_key=True),
+    Column("sequence", BigInteger, primary_key=True, autoincrement=False),
+    _number("recorded_at"),
+    Column("actor", ByteExact(1024), nullable=False),
+    Column("action", ByteExact(64), nullable=False),
+    Column("outcome", ByteExact(64), nullable=False),
+    Column("service", _Service, nullable=False),
+    Column("credential_type", ByteExact(16), nullable=False),
+    Column("token_id", ByteExact(16), nullable=False),
+    Column("key_id", ByteExact(16), nullable=False),
+    Column("detail", ByteExact(), nullable=False),
+    Column("previous", _Hash, nullable=False),
+    Column("hash", _Hash, nullable=False),
+    Index("ix_audit_records_recorded_at", "recorded_at", "tenant_hash", "sequence"),
 )

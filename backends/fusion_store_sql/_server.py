@@ -5,12 +5,25 @@ from __future__ import annotations
 import time
 from abc import abstractmethod
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, ClassVar, Final, NamedTuple
 
-from sqlalchemy import URL, Column, Connection, Engine, Integer, MetaData, Table, create_engine, insert, inspect, select
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import (
+    URL,
+    Column,
+    Connection,
+    Engine,
+    Integer,
+    MetaData,
+    Table,
+    create_engine,
+    delete,
+    insert,
+    inspect,
+    select,
+)
+from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.pool import NullPool
 
 from fusion_store import ConfigError, CorruptRecord
@@ -37,6 +50,10 @@ POOL_PARAMETERS: Final = ("pool_size", "pool_timeout", "connect_timeout", "state
 _DUMP_PAGE: Final = 100
 _LOCK_ATTEMPTS: Final = 8
 _LOCK_PAUSE_SECONDS: Final = 0.05
+_LOCKED: Final = 1
+"""The row that is locked."""
+_UNFINISHED: Final = 2
+"""Stands while a vault is being made where a migration that is cut short leaves something behind."""
 _lock: Final = Table(LOCK_TABLE, MetaData(), Column("id", Integer, primary_key=True, autoincrement=False))
 
 
@@ -91,13 +108,31 @@ class ServerLocation(Location):
 
     def prepare(self) -> None:
         """The database has to stand: users who may create one are rare, and it has an owner and an encoding."""
+        if self.atomic_ddl:
+            return
+        with self._connection() as connection:
+            _create_lock(connection)
+            # Others may be about to make the same vault.
+            with suppress(IntegrityError), connection.begin():
+                connection.execute(insert(_lock), {"id": _UNFINISHED})
+
+    def finish(self) -> None:
+        if not self.atomic_ddl:
+            with self._connection() as connection, connection.begin():
+                connection.execute(delete(_lock).where(_lock.c.id == _UNFINISHED))
+
+    def is_unfinished(self) -> bool:
+        if self.atomic_ddl:
+            return False
+        with self._connection() as connection:
+            return connection.scalar(select(_lock).where(_lock.c.id == _UNFINISHED)) is not None
 
     @contextmanager
     def migrating(self) -> Iterator[Connection]:
         with self._connection() as guard:
             _create_lock(guard)
             with guard.begin():
-                guard.execute(select(_lock).with_for_update())
+                guard.execute(select(_lock).where(_lock.c.id == _LOCKED).with_for_update())
                 with self._connection() as connection, connection.begin():
                     yield connection
 
@@ -139,8 +174,8 @@ def _create_lock(connection: Connection) -> None:
         try:
             with connection.begin():
                 _lock.create(connection, checkfirst=True)
-                if connection.scalar(select(_lock)) is None:
-                    connection.execute(insert(_lock), {"id": 1})
+                if connection.scalar(select(_lock).where(_lock.c.id == _LOCKED)) is None:
+                    connection.execute(insert(_lock), {"id": _LOCKED})
             return
         except DBAPIError:
             # Servers, too, check first and create then: of two that begin at once one fails, and finds it next time.

@@ -60,6 +60,12 @@ class SQLiteLocation(Location):
                 raise ConfigError("the sqlite URL's path is a link that leads nowhere") from None
             self.path.chmod(0o600)
 
+    def finish(self) -> None:
+        """Nothing is left to be done: the schema was made in one transaction."""
+
+    def is_unfinished(self) -> bool:
+        return False
+
     @contextmanager
     def migrating(self) -> Iterator[Connection]:
         # A table that is rebuilt takes its children along unless foreign keys are off, which only works outside of

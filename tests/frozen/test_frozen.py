@@ -7,6 +7,7 @@ import json
 import tarfile
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import make_url
@@ -19,10 +20,12 @@ from tests.frozen.content import MODES, STORES, digest
 from tests.servers.databases import VARIABLES, kept_database, server_url
 
 DIGESTS: dict[str, str] = json.loads((STORES / "digests.json").read_text())
-OTHERS = (("0001", "leveldb.tar.gz"), ("1", "dump"))
+DUMPS = ("1",)
+"""All versions of the dump."""
 MISSING = [f"{server}.sql" for server in VARIABLES if server_url(server) is None]
 if find_spec("plyvel") is None:
     MISSING.append("leveldb.tar.gz")
+AT_HAND = [name for name in DIGESTS if name.partition(".")[2] not in MISSING]
 
 
 def thaw(name: str, folder: Path) -> str:
@@ -73,18 +76,38 @@ def run_script(url: str, script: str) -> None:
             pass
 
 
-@pytest.mark.parametrize("name", [name for name in DIGESTS if name.partition(".")[2] not in MISSING])
+def options_of(name: str) -> dict[str, Any]:
+    """How a frozen store was opened."""
+    return MODES[name.partition(".")[0].partition("-")[2]]
+
+
+@pytest.mark.parametrize("name", AT_HAND)
 def test_a_frozen_store_is_upgraded_and_holds_the_same(name: str, tmp_path: Path) -> None:
     url = thaw(name, tmp_path)
-    options = MODES[name.partition(".")[0].partition("-")[2]]
-    try:
-        get_repository(url, create=False).close()
-    except SchemaOutOfDate:
-        backend, parsed = find_backend(url)
+    backend, parsed = find_backend(url)
+    if backend.current_schema(parsed) != backend.newest_schema:
+        with pytest.raises(SchemaOutOfDate, match="fusion-store schema upgrade"):
+            get_repository(url)
         backend.upgrade_schema(parsed)
 
-    with get_repository(url, create=False, clock=ManualClock(), **options) as repository:
-        assert repository.schema_version() == find_backend(url)[0].newest_schema
+    with get_repository(url, create=False, clock=ManualClock(), **options_of(name)) as repository:
+        assert repository.schema_version() == backend.newest_schema
+        assert digest(repository) == DIGESTS[name]
+        assert repository.check().ok
+
+
+@pytest.mark.parametrize("name", [name for name in AT_HAND if not name.endswith(".dump")])
+def test_a_frozen_store_goes_up_and_back_to_its_schema_and_up_again(name: str, tmp_path: Path) -> None:
+    url = thaw(name, tmp_path)
+    backend, parsed = find_backend(url)
+    own = backend.current_schema(parsed)
+
+    backend.upgrade_schema(parsed)
+    backend.downgrade_schema(parsed, own)
+    assert backend.current_schema(parsed) == own
+    backend.upgrade_schema(parsed)
+
+    with get_repository(url, create=False, clock=ManualClock(), **options_of(name)) as repository:
         assert digest(repository) == DIGESTS[name]
         assert repository.check().ok
 
@@ -92,7 +115,7 @@ def test_a_frozen_store_is_upgraded_and_holds_the_same(name: str, tmp_path: Path
 def test_every_schema_is_frozen_on_every_backend() -> None:
     from fusion_store_sql._schema import REVISIONS
 
-    kinds = ("sqlite.gz", "postgresql.sql", "mariadb.sql")
+    kinds = ("sqlite.gz", "leveldb.tar.gz", "postgresql.sql", "mariadb.sql")
     expected = {f"{revision}-{mode}.{kind}" for revision in REVISIONS for mode in MODES for kind in kinds}
-    expected |= {f"{version}-{mode}.{kind}" for mode in MODES for version, kind in OTHERS}
+    expected |= {f"{version}-{mode}.dump" for mode in MODES for version in DUMPS}
     assert expected <= set(DIGESTS)

@@ -147,7 +147,7 @@ def test_nothing_is_created_unless_asked_for(folder: Path, open_store: Opener) -
     assert list(folder.iterdir()) == []
 
     open_store().close()
-    assert open_store(create=False).schema_version() == "0001"
+    assert open_store(create=False).schema_version() == folders.SCHEMA_VERSION
 
 
 def test_a_lost_current_file_is_no_new_store(folder: Path, open_store: Opener) -> None:
@@ -178,13 +178,13 @@ def test_the_remains_of_an_unfinished_creation_are_not_taken_over(folder: Path, 
     with open_store() as repository:
         repository.add_api_token()
     marker = folder / MARKER
-    marker.write_bytes(marker.read_bytes().replace(b" ready schema 0001   ", b" creating schema 0001"))
+    marker.write_bytes(marker.read_bytes().replace(b" ready schema 0002   ", b" creating schema 0002"))
     with pytest.raises(StoreNotFound):
         open_store(create=False)
     with open_store() as repository:
         assert repository.stats().api_tokens == 0
 
-    marker.write_bytes(marker.read_bytes().replace(b" ready schema 0001   ", b" creating schema 0001"))
+    marker.write_bytes(marker.read_bytes().replace(b" ready schema 0002   ", b" creating schema 0002"))
     (folder / "CURRENT").write_bytes(b"damaged")
     assert open_store().check().ok
 
@@ -261,7 +261,7 @@ def test_a_store_is_marked_creating_until_it_holds_its_first_records(
     monkeypatch.setattr(Session, "write", watch)
     open_store()
     assert seen == [b"fusion-store leveldb creating schem"] * 2
-    assert (folder / MARKER).read_bytes().startswith(b"fusion-store leveldb ready schema 0001 ")
+    assert (folder / MARKER).read_bytes().startswith(b"fusion-store leveldb ready schema 0002 ")
 
 
 def test_what_is_synced_before_leveldb_may_create_and_before_the_store_is_ready(
@@ -321,10 +321,10 @@ def test_stores_killed_while_they_were_created_open(run: Runner) -> None:
 
 def marked(folder: Path, schema: str) -> None:
     marker = folder / MARKER
-    marker.write_bytes(marker.read_bytes().replace(b"schema 0001", b"schema " + schema.encode()))
+    marker.write_bytes(marker.read_bytes().replace(b"schema 0002", b"schema " + schema.encode()))
 
 
-@pytest.mark.parametrize(("schema", "error"), [("0002", SchemaTooNew), ("0000", SchemaOutOfDate)])
+@pytest.mark.parametrize(("schema", "error"), [("0003", SchemaTooNew), ("0001", SchemaOutOfDate)])
 def test_another_schema_is_refused_without_changing_a_byte(
     folder: Path, open_store: Opener, schema: str, error: type[FusionStoreError]
 ) -> None:
@@ -341,7 +341,7 @@ def test_another_schema_is_refused_without_changing_a_byte(
 
 def test_a_schema_that_only_the_database_knows_of_is_refused(folder: Path, open_store: Opener) -> None:
     with open_store() as repository:
-        raw(repository).put(b"s", b"\x010002")
+        raw(repository).put(b"s", b"\x010003")
     with pytest.raises(SchemaTooNew):
         open_store()
 

@@ -71,7 +71,7 @@ def emptied_database(server: str) -> str:
         get_repository(url).close()
         return url
     with engine_for(url).begin() as connection:
-        for table in ("tenants", "marks"):
+        for table in ("tenants", "marks", "audit_records", "audit_chains"):
             connection.exec_driver_sql(f"DELETE FROM {table}")
         connection.exec_driver_sql(
             f"INSERT INTO tenants VALUES ('{SYSTEM_TENANT}', 0, {TenantRecord(SYSTEM_TENANT, 0).checksum()})"

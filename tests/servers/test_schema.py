@@ -106,7 +106,7 @@ def test_a_store_of_another_schema_is_not_touched(repository: TokenRepository, u
     with pytest.raises(SchemaTooNew):
         find_backend(url)[0].upgrade_schema(find_backend(url)[1])
 
-    raw.exec_driver_sql("INSERT INTO alembic_version VALUES ('0001')")
+    raw.exec_driver_sql("INSERT INTO alembic_version VALUES ('0002')")
     with pytest.raises(CorruptStore):
         get_repository(url)
 
@@ -119,7 +119,7 @@ def test_an_older_schema_is_out_of_date(repository: TokenRepository, url: str, m
     import fusion_store_sql._backend as backend
 
     repository.close()
-    monkeypatch.setattr(backend, "HEAD", "0002")
+    monkeypatch.setattr(backend, "HEAD", "0003")
     with pytest.raises(SchemaOutOfDate, match="fusion-store schema upgrade"):
         get_repository(url)
 
