@@ -8,33 +8,19 @@ from __future__ import annotations
 
 import argparse
 import json
-import secrets
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from hashlib import sha256
+from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
-from fusion_store import OAuthTokenData
+from benchmarks.tenants import records
 from fusion_store._registry import find_backend
-from fusion_store.backend import (
-    PLAIN_MARK,
-    APITokenRecord,
-    CounterRecord,
-    Kind,
-    OpenOptions,
-    Place,
-    Record,
-    RecordRepository,
-    SecretRecord,
-    TenantRecord,
-)
-from fusion_store.backend._payloads import pack_oauth
+from fusion_store.backend import PLAIN_MARK, OpenOptions, RecordRepository
 from fusion_store.transfer import copy, dump, restore, verify
 
 _FIRST_TENANTS: Final = 5000
@@ -152,24 +138,10 @@ def _open(url: str) -> RecordRepository:
 
 
 def _fill(folder: Path, tenants: int) -> None:
-    records = _records(tenants)
+    left = records(tenants)
     with _open(f"sqlite:///{folder}/a.db") as storage:
-        while batch := list(islice(records, _FILL_BATCH)):
+        while batch := list(islice(left, _FILL_BATCH)):
             storage.insert_records(batch, PLAIN_MARK)
-
-
-def _records(tenants: int) -> Iterator[Record]:
-    for number in range(tenants):
-        random = sha256(str(number).encode()).hexdigest()
-        # In the order of the hashes, which fills fastest; what has indexes of its own is in disorder.
-        hash = f"{number:08x}{random[8:]}"
-        made_at = int(random[:12], 16)
-        place = Place(hash, Kind.OAUTH, "github")
-        token = OAuthTokenData(secrets.token_urlsafe(900), secrets.token_urlsafe(200), scope=("read", "write"))
-        yield TenantRecord(hash, made_at)
-        yield APITokenRecord(hash, random[:8], hash, f"tenant {number}", ("read",), made_at, None, None)
-        yield SecretRecord(place, pack_oauth(place.binding(None), token), None, made_at, made_at, 1)
-        yield CounterRecord(place, 1, 1)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,121 @@
+"""Opening stores, and importing the package."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from benchmarks import tenants
+from benchmarks.measuring import Comparison, Observation
+from benchmarks.stores import Stores
+from fusion_store import get_repository
+
+_CRASHES: Final = 7
+_LOGGED: Final = 3_900_000
+"""Bytes written before each crash: as much as LevelDB's write buffer leaves to be replayed, nearly."""
+
+
+def opening(stores: Stores) -> Iterator[Comparison | Observation]:
+    """Current stores, closed well and after a crash."""
+    if "leveldb" in stores.schemes:
+        url = stores.url("leveldb")
+        yield Comparison(
+            "leveldb: open / raw open", _opens(lambda: get_repository(url)), _opens(_raw_leveldb(url)), 2,
+            calls=1, rounds=50,
+        )  # fmt: skip
+        yield Observation("leveldb: open after a crash", "ms", lambda: _after_crash(url, stores.folder), 50)
+    if "sqlite" in stores.schemes:
+        url = stores.url("sqlite")
+        path = url.removeprefix("sqlite:///")
+        yield Comparison(
+            "sqlite: open / raw open", _opens(lambda: get_repository(url)), _opens(lambda: _raw_sqlite(path)),
+            most=2000, calls=1, rounds=150,
+        )  # fmt: skip
+
+
+def importing(stores: Stores) -> Iterator[Observation]:  # noqa: ARG001
+    """``import fusion_store``, without the standard library's modules."""
+    yield Observation("import fusion_store, beyond the standard library", "ms", _import_milliseconds, 40)
+
+
+def _opens(open_one: Callable[[], Any]) -> Callable[[int], int]:
+    def work(count: int) -> int:
+        total = 0
+        for _ in range(count):
+            began = time.perf_counter_ns()
+            opened = open_one()
+            total += time.perf_counter_ns() - began
+            opened.close()
+        return total
+
+    return work
+
+
+def _raw_leveldb(url: str) -> Callable[[], Any]:
+    import plyvel
+
+    path = url.removeprefix("leveldb:///")
+    options = {"bloom_filter_bits": 10, "write_buffer_size": 4 << 20, "max_open_files": 4096, "paranoid_checks": True}
+    return lambda: plyvel.DB(path, **options)
+
+
+def _raw_sqlite(path: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("SELECT count(*) FROM marks").fetchone()
+    return connection
+
+
+def _after_crash(url: str, folder: Path) -> float:
+    """Milliseconds, of the slowest of some: a copy of the store, whose process dies with a full write buffer."""
+    copy = folder / "crashed"
+    shutil.copytree(url.removeprefix("leveldb:///"), copy)
+    times = []
+    try:
+        for _ in range(_CRASHES):
+            subprocess.run([sys.executable, "-c", _CRASH, f"leveldb:///{copy}", str(_LOGGED)], check=True)  # noqa: S603
+            began = time.perf_counter()
+            with get_repository(f"leveldb:///{copy}"):
+                times.append((time.perf_counter() - began) * 1000)
+    finally:
+        shutil.rmtree(copy)
+    return max(times)
+
+
+_CRASH: Final = """
+import os, sys
+from benchmarks import opening
+opening.crash(sys.argv[1], int(sys.argv[2]))
+"""
+
+
+def crash(url: str, size: int) -> None:
+    """Fill the write buffer, in another process, and die."""
+    vault = get_repository(url)
+    token = tenants.oauth_token(0)
+    for number in range(size // 2000):
+        vault.store_oauth_token(tenants.tenant_hash(0), f"service {number}", token)
+    os._exit(0)
+
+
+def _import_milliseconds() -> float:
+    return statistics.median(_import_once() for _ in range(20))
+
+
+def _import_once() -> float:
+    command = [sys.executable, "-X", "importtime", "-c", "import fusion_store"]
+    report = subprocess.run(command, check=True, capture_output=True, text=True).stderr  # noqa: S603
+    total = 0
+    for line in report.splitlines():
+        own, _, name = line.removeprefix("import time:").split("|")
+        module = name.strip().partition(".")[0]
+        if own.strip().isdigit() and module not in sys.stdlib_module_names:
+            total += int(own)
+    return total / 1000
