@@ -15,6 +15,7 @@ NEEDS: dict[str, tuple[str, str] | None] = {
     "fastapi": ("fastapi", "fastapi"),
     "httpx": ("httpx", "httpx"),
     "httpx2": ("httpx2", "auth"),
+    "mcp": ("mcp", "mcp"),
 }
 """The library that an adapter can't do without, and the extra that brings it."""
 

@@ -1,0 +1,69 @@
+"""API tokens of the vault as the bearer tokens of an MCP server."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from mcp.server.auth.provider import AccessToken, TokenVerifier
+
+from fusion_store._async import AsyncTokenRepository
+from fusion_store._interface import TokenRepository
+from fusion_store._values import APITokenMetadata
+from fusion_store.integrations.mcp._failures import noting_failures
+
+
+class Verification:
+    """What every verifier does alike: ask a vault of either kind who a token belongs to."""
+
+    def __init__(self, repository: TokenRepository | AsyncTokenRepository) -> None:
+        if not isinstance(repository, AsyncTokenRepository):
+            repository = AsyncTokenRepository(repository)
+        self.vault: AsyncTokenRepository = repository
+
+    async def find_caller(self, token: str) -> APITokenMetadata | None:
+        """The metadata of a live token; a failure of the store is told to the guard, and raised."""
+        with noting_failures():
+            return await self.vault.validate_api_token(token)
+
+
+def access_token_fields(token: str, caller: APITokenMetadata) -> dict[str, Any]:
+    """The fields of the SDK's ``AccessToken`` for a caller, described at ``FusionTokenVerifier``."""
+    return {
+        "token": token,
+        "client_id": caller.token_id,
+        "scopes": list(caller.scopes),
+        "expires_at": whole_seconds(caller.expires_at),
+        "subject": caller.tenant_id,
+        "claims": {"tenant": caller.tenant_hash},
+    }
+
+
+def whole_seconds(moment: datetime | None) -> int | None:
+    """The second since 1970 in which a moment lies."""
+    return None if moment is None else int(moment.timestamp())
+
+
+class FusionTokenVerifier(TokenVerifier):
+    """``token_verifier=`` of an MCP server: a request's bearer token is an API token of the vault.
+
+    In the ``AccessToken``: ``client_id`` is the token's public id (``token_id``), ``subject`` the tenant's
+    (``tenant_id``), ``claims["tenant"]`` the ``tenant_hash``; ``scopes`` and ``expires_at`` are the token's. The SDK
+    binds a session to client, issuer and subject, so that a session belongs to one token of one tenant.
+
+    ``repository`` may be of either kind; it is asked in threads, and stays the caller's to close. Each request is
+    checked against it: a deleted token is refused from the next request on. While the store can't answer,
+    ``verify_token`` raises the vault's error; with ``FusionGuard`` around the application the client is answered 503.
+
+    Every live API token of the vault is taken, whatever server it was issued for: leave
+    ``AuthSettings.validate_token_resource`` False. Servers that share a vault and must not take each other's tokens
+    use ``FusionAuthorizationServer``.
+    """
+
+    def __init__(self, repository: TokenRepository | AsyncTokenRepository) -> None:
+        self._verification = Verification(repository)
+
+    async def verify_token(self, token: str) -> AccessToken | None:
+        """Who the token stands for; None where it isn't live."""
+        caller = await self._verification.find_caller(token)
+        return None if caller is None else AccessToken(**access_token_fields(token, caller))
