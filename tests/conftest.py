@@ -6,6 +6,7 @@ from importlib.util import find_spec
 
 import pytest
 
+from tests.integrations.key_value.peers import PEER_TESTS, PEER_TESTS_VARIABLE
 from tests.servers.databases import VARIABLES, server_url
 
 _NO_DRIVER = find_spec("plyvel") is None
@@ -48,6 +49,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.section("The adapters for other libraries were left out")
         terminalreporter.line("One of the libraries, or a server for them, isn't installed. To install them:")
         terminalreporter.line("    pip install 'fusion-store[integrations-testing]'")
+    if not _NO_INTEGRATIONS and not PEER_TESTS:
+        terminalreporter.section("py-key-value's own tests of a store were left out")
+        terminalreporter.line("They are in no package. To run them, name a checkout of its repository:")
+        terminalreporter.line(
+            f"    {PEER_TESTS_VARIABLE}=../py-key-value python -m pytest tests/integrations/key_value"
+        )
     if _NO_PROVIDER:
         terminalreporter.section("The OpenID provider was left out")
         terminalreporter.line("It runs on Node.js, and npm fetches it. With both, and the network, to test against it:")

@@ -16,6 +16,7 @@ NEEDS: dict[str, tuple[str, str] | None] = {
     "httpx": ("httpx", "httpx"),
     "httpx2": ("httpx2", "auth"),
     "mcp": ("mcp", "mcp"),
+    "key_value": ("key_value", "key-value"),
 }
 """The library that an adapter can't do without, and the extra that brings it."""
 

@@ -1,0 +1,118 @@
+"""What fails in the vault is an error of py-key-value, with the vault's own as its cause."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+from key_value.aio.errors import (
+    DeserializationError,
+    EncryptionError,
+    KeyValueOperationError,
+    KeyValueStoreError,
+    StoreConnectionError,
+)
+
+from fusion_store import (
+    SYSTEM_TENANT,
+    CredentialType,
+    ServiceCredentials,
+    StoreClosed,
+    TenantNotFound,
+    WrongKey,
+    get_repository,
+)
+from fusion_store.integrations.key_value import FusionKeyValueStore
+from fusion_store.layers import Key, Keyring
+
+
+def calls(store: FusionKeyValueStore) -> list[Any]:
+    return [
+        lambda: store.get("key"),
+        lambda: store.get_many(["key"]),
+        lambda: store.ttl("key"),
+        lambda: store.ttl_many(["key"]),
+        lambda: store.put("key", {"a": 1}),
+        lambda: store.put_many(["key"], [{"a": 1}]),
+        lambda: store.delete("key"),
+        lambda: store.delete_many(["key"]),
+    ]
+
+
+def test_a_store_that_cannot_answer() -> None:
+    with get_repository("memory://") as vault:
+        store = FusionKeyValueStore(vault)
+    for call in calls(store):
+        with pytest.raises(StoreConnectionError, match="StoreClosed") as failure:
+            asyncio.run(call())
+        assert isinstance(failure.value.__cause__, StoreClosed)
+
+
+def test_a_key_that_does_not_fit(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/vault.db"
+    with get_repository(url, encryption_keys=Keyring([Key.generate()])) as vault:
+        asyncio.run(FusionKeyValueStore(vault).put("key", {"a": 1}))
+    with get_repository(url) as vault:
+        store = FusionKeyValueStore(vault)
+        for call in calls(store)[:6]:
+            with pytest.raises(EncryptionError, match="WrongKey") as failure:
+                asyncio.run(call())
+            assert isinstance(failure.value.__cause__, WrongKey)
+        assert asyncio.run(store.delete("key"))
+
+
+@pytest.mark.parametrize("tenant_hash", ["f" * 64, "no hash", ""])
+def test_a_tenant_that_is_not_there(tenant_hash: str) -> None:
+    with get_repository("memory://") as vault:
+        store = FusionKeyValueStore(vault, tenant_hash=tenant_hash)
+        assert asyncio.run(store.get("key")) is None
+        with pytest.raises(KeyValueStoreError, match="TenantNotFound") as failure:
+            asyncio.run(store.put("key", {"a": 1}))
+        assert isinstance(failure.value.__cause__, TenantNotFound)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {},
+        {"entry": 1},
+        {"entry": "["},
+        {"entry": "[" * 5000},
+        {"entry": '["default_collection","other",{}]'},
+        {"entry": '["default_collection","key",[]]'},
+        {"entry": '["default_collection","key"]'},
+        {"entry": "{}"},
+        {"entry": "[]"},
+    ],
+    ids=str,
+)
+def test_a_record_of_somebody_else(data: dict[str, Any]) -> None:
+    with get_repository("memory://") as vault:
+        store = FusionKeyValueStore(vault)
+        asyncio.run(store.put("key", {"a": 1}))
+        ((service, _),) = vault.list_credentials(SYSTEM_TENANT)
+        vault.store_credentials(SYSTEM_TENANT, service, ServiceCredentials(CredentialType.CUSTOM, data))
+        with pytest.raises(DeserializationError):
+            asyncio.run(store.get("key"))
+        asyncio.run(store.put("key", {"a": 2}))
+        assert asyncio.run(store.get("key")) == {"a": 2}
+
+
+def test_a_record_that_was_damaged(tmp_path: Path) -> None:
+    import sqlite3
+
+    with get_repository(f"sqlite:///{tmp_path}/vault.db") as vault:
+        store = FusionKeyValueStore(vault)
+        asyncio.run(store.put("key", {"a": 1}))
+        with sqlite3.connect(tmp_path / "vault.db") as connection:
+            connection.execute("UPDATE service_credentials SET payload = x'00'")
+        connection.close()
+        with pytest.raises(DeserializationError, match="corrupt"):
+            asyncio.run(store.get("key"))
+
+
+def test_the_errors_are_told_apart_as_py_key_value_tells_them() -> None:
+    assert issubclass(StoreConnectionError, KeyValueStoreError)
+    assert issubclass(EncryptionError, KeyValueOperationError)
