@@ -10,8 +10,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from fusion_store import get_repository
-from fusion_store.http import BearerAuthMiddleware, current_tenant
+from fusion_store import TokenRepository, get_repository
+from fusion_store.http import BearerAuthMiddleware
 from fusion_store.http._asgi import ASGIApp, Receive, Scope, Send
 
 WORKER_HEADER = "x-worker"
@@ -32,25 +32,20 @@ def with_worker(app: ASGIApp) -> ASGIApp:
     return wrapped
 
 
-def plain_app() -> ASGIApp:
+def plain_app(vault: TokenRepository) -> ASGIApp:
     async def answer(request: Request) -> JSONResponse:
         return JSONResponse(request.state.tenant.tenant_id)
 
-    return Starlette(routes=[Route("/", answer)])
+    return BearerAuthMiddleware(Starlette(routes=[Route("/", answer)]), vault)
 
 
-def mcp_app() -> ASGIApp:
-    from fastmcp import FastMCP
+def mcp_app(vault: TokenRepository) -> ASGIApp:
+    from fusion_store.integrations.mcp import FusionGuard, FusionTokenVerifier
+    from tests.integrations.mcp.peers import make_server
 
-    server = FastMCP("load")
-
-    @server.tool
-    def who() -> str:
-        caller = current_tenant()
-        assert caller is not None
-        return caller.tenant_id
-
-    return server.http_app(path="/", stateless_http=True, json_response=True)
+    server = make_server(FusionTokenVerifier(vault), scopes=())
+    app = server.streamable_http_app(streamable_http_path="/", stateless_http=True, json_response=True)
+    return FusionGuard(app)
 
 
 APPLICATIONS = {"plain": plain_app, "mcp": mcp_app}
@@ -59,5 +54,4 @@ APPLICATIONS = {"plain": plain_app, "mcp": mcp_app}
 def make() -> ASGIApp:
     """The application of one worker, with a vault of its own open on the shared place."""
     vault = get_repository(os.environ["LOAD_VAULT"], create=False)
-    app = APPLICATIONS[os.environ["LOAD_APPLICATION"]]()
-    return with_worker(BearerAuthMiddleware(app, vault))
+    return with_worker(APPLICATIONS[os.environ["LOAD_APPLICATION"]](vault))

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from tests.integrations.load.applications import WORKER_HEADER
 
-CALL = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "who", "arguments": {}}})
+CALL = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "whoami", "arguments": {}}})
 BODIES = {"plain": None, "mcp": CALL}
 SEED = 64
 REQUESTS_OF_A_CONNECTION = 20
@@ -25,7 +25,7 @@ class Client:
         body = BODIES[application]
         method = "GET" if body is None else "POST"
         accept = "application/json, text/event-stream"
-        self._head = f"{method} / HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: {accept}\r\n"
+        self._head = f"{method} / HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nAccept: {accept}\r\n"
         if body is not None:
             self._head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
         self._body = body or ""
@@ -45,8 +45,10 @@ class Client:
         self._writer.write(request.encode())
         head = (await self._reader.readuntil(b"\r\n\r\n")).decode().splitlines()
         headers = dict(line.lower().split(": ", 1) for line in head[1:] if line)
-        await self._reader.readexactly(int(headers["content-length"]))
-        return int(head[0].split()[1]), headers[WORKER_HEADER]
+        body = await self._reader.readexactly(int(headers["content-length"]))
+        status = int(head[0].split()[1])
+        assert status != 200 or b'"error"' not in body, body
+        return status, headers[WORKER_HEADER]
 
     async def close(self) -> None:
         if self._writer is not None:
