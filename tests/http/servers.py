@@ -23,9 +23,9 @@ class Failed(Exception):
 
 
 @contextmanager
-def serve(app: ASGIApp, **config: Any) -> Iterator[str]:
-    """Uvicorn; answers ``127.0.0.1:port``."""
-    settings = uvicorn.Config(app, port=0, log_config=None, **({"ws": "websockets-sansio"} | config))
+def serve(app: ASGIApp, port: int = 0, **config: Any) -> Iterator[str]:
+    """Uvicorn, by default on any free port; answers ``127.0.0.1:port``."""
+    settings = uvicorn.Config(app, port=port, log_config=None, **({"ws": "websockets-sansio"} | config))
     server = uvicorn.Server(settings)
 
     def run() -> None:

@@ -8,7 +8,16 @@ except ImportError as error:
     raise missing("mcp", "mcp") from error
 
 from fusion_store.integrations.httpx2 import FusionAuth
+from fusion_store.integrations.mcp._authorization_server import FusionAuthorizationServer, Lifetimes
+from fusion_store.integrations.mcp._consent import ConsentRequest
 from fusion_store.integrations.mcp._guard import FusionGuard
 from fusion_store.integrations.mcp._verifier import FusionTokenVerifier
 
-__all__ = ["FusionAuth", "FusionGuard", "FusionTokenVerifier"]
+__all__ = [
+    "ConsentRequest",
+    "FusionAuth",
+    "FusionAuthorizationServer",
+    "FusionGuard",
+    "FusionTokenVerifier",
+    "Lifetimes",
+]

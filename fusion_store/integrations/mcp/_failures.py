@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from contextvars import ContextVar
+from types import TracebackType
 
 from fusion_store._errors import FusionStoreError
 
@@ -18,13 +17,18 @@ class RequestFailure:
 REQUEST_FAILURE: ContextVar[RequestFailure | None] = ContextVar("fusion_store.mcp.failure", default=None)
 
 
-@contextmanager
-def noting_failures() -> Iterator[None]:
-    """Tell the guard of this request, where there is one, about an error of the vault; it is raised on."""
-    try:
-        yield
-    except FusionStoreError as error:
+class NotedFailures:
+    """``with NotedFailures():`` tells the guard of this request, where there is one, about an error of the vault.
+
+    No generator makes this one: what passes through such a one gets a traceback set, and the SDK's errors are frozen.
+    """
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
         failure = REQUEST_FAILURE.get()
-        if failure is not None:
+        if failure is not None and isinstance(error, FusionStoreError):
             failure.error = error
-        raise

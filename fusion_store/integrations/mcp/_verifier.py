@@ -10,7 +10,7 @@ from mcp.server.auth.provider import AccessToken, TokenVerifier
 from fusion_store._async import AsyncTokenRepository
 from fusion_store._interface import TokenRepository
 from fusion_store._values import APITokenMetadata
-from fusion_store.integrations.mcp._failures import noting_failures
+from fusion_store.integrations.mcp._failures import NotedFailures
 
 
 class Verification:
@@ -23,7 +23,7 @@ class Verification:
 
     async def find_caller(self, token: str) -> APITokenMetadata | None:
         """The metadata of a live token; a failure of the store is told to the guard, and raised."""
-        with noting_failures():
+        with NotedFailures():
             return await self.vault.validate_api_token(token)
 
 

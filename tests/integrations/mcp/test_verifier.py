@@ -48,7 +48,7 @@ def test_a_token_without_expiry_has_none(vault: TokenRepository, ada: IssuedToke
     assert token.expires_at is None
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.text())
 def test_whatever_is_no_live_token_is_nobody(vault: TokenRepository, text: str) -> None:
     assert asyncio.run(FusionTokenVerifier(vault).verify_token(text)) is None

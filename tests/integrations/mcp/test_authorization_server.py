@@ -1,0 +1,261 @@
+"""The authorization server, request by request (RFC 6749, 7009, 7591, 7636, 9700)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from fusion_store import IssuedToken, TokenRepository
+from tests.integrations.mcp.authorization import REDIRECT, Host, hosting
+
+
+@pytest.fixture
+def host(vault: TokenRepository, ada: IssuedToken) -> Iterator[Host]:
+    with hosting(vault) as running:
+        running.users = {"ada": ada, "bob": vault.add_api_token("Bob")}
+        yield running
+
+
+def is_refused(host: Host, client: dict[str, str], refresh_token: str) -> bool:
+    answer = host.refresh(client, refresh_token)
+    return answer.status_code == 400 and answer.json()["error"] == "invalid_grant"
+
+
+def test_a_user_who_consents_lets_a_client_act_as_their_tenant(host: Host, vault: TokenRepository) -> None:
+    client = host.register()
+    back = host.browse(client, "ada", scope="read")
+    assert back["state"] == "s"
+    assert back["iss"] == host.url
+    tokens = host.exchange(client, back["code"]).json()
+    assert tokens["token_type"] == "Bearer"
+    assert tokens["scope"] == "read"
+    assert tokens["expires_in"] == 3600
+    caller = vault.validate_api_token(tokens["access_token"])
+    assert caller is not None
+    assert caller.tenant_hash == host.users["ada"].hash
+    assert caller.scopes == ("read",)
+    assert host.status(tokens["access_token"]) == 200
+
+
+def test_the_page_is_told_who_asks_and_for_what(host: Host) -> None:
+    client = host.register(client_uri="https://notes.example/")
+    host.sign_in(client, scope="read write")
+    (asked,) = host.asked
+    assert asked.client_id == client["client_id"]
+    assert asked.client_name == "Notes app"
+    assert asked.client_uri == "https://notes.example/"
+    assert asked.redirect_uri == REDIRECT
+    assert asked.scopes == ("read", "write")
+    assert asked.resource == f"{host.url}/mcp"
+    assert client["client_secret"] not in repr(asked)
+    assert asked.ticket not in repr(asked)
+
+
+def test_a_user_who_refuses_gives_nothing(host: Host) -> None:
+    back = host.browse(host.register(), "nobody")
+    assert back == {"error": "access_denied", "state": "s", "iss": host.url}
+
+
+def test_a_code_is_good_once_and_used_again_it_ends_the_grant(host: Host) -> None:
+    client = host.register()
+    code = host.browse(client)["code"]
+    tokens = host.exchange(client, code).json()
+    again = host.exchange(client, code)
+    assert (again.status_code, again.json()["error"]) == (400, "invalid_grant")
+    assert host.status(tokens["access_token"]) == 401
+    assert is_refused(host, client, tokens["refresh_token"])
+
+
+def test_a_code_with_another_verifier_is_good_for_nothing(host: Host) -> None:
+    client = host.register()
+    code = host.browse(client)["code"]
+    assert host.exchange(client, code, code_verifier="w" * 43).json()["error"] == "invalid_grant"
+    assert host.exchange(client, code).json()["error"] == "invalid_grant"
+
+
+def test_what_one_client_was_given_is_nothing_to_another(host: Host) -> None:
+    client, other = host.register(), host.register()
+    assert host.exchange(other, host.browse(client)["code"]).json()["error"] == "invalid_grant"
+    tokens = host.sign_in(client)
+    assert is_refused(host, other, tokens["refresh_token"])
+    for token in (tokens["refresh_token"], tokens["access_token"]):
+        assert host.revoke(other, token).status_code == 200
+    assert host.status(tokens["access_token"]) == 200
+    assert host.refresh(client, tokens["refresh_token"]).status_code == 200
+
+
+def test_refreshing_replaces_both_tokens(host: Host) -> None:
+    client = host.register()
+    first = host.sign_in(client)
+    second = host.refresh(client, first["refresh_token"]).json()
+    assert {second["access_token"], second["refresh_token"]} & {first["access_token"], first["refresh_token"]} == set()
+    assert host.status(first["access_token"]) == 401
+    assert host.status(second["access_token"]) == 200
+    assert host.refresh(client, second["refresh_token"]).status_code == 200
+
+
+@pytest.mark.parametrize("spent", [0, 1])
+def test_a_spent_refresh_token_used_again_ends_the_grant(host: Host, spent: int) -> None:
+    client = host.register()
+    tokens = [host.sign_in(client)]
+    for _ in range(2):
+        tokens.append(host.refresh(client, tokens[-1]["refresh_token"]).json())
+    bystander = host.sign_in(client)
+
+    assert is_refused(host, client, tokens[spent]["refresh_token"])
+
+    assert is_refused(host, client, tokens[-1]["refresh_token"])
+    assert host.status(tokens[-1]["access_token"]) == 401
+    assert host.status(bystander["access_token"]) == 200
+
+
+def test_of_callers_that_race_with_one_refresh_token_at_most_one_is_answered(host: Host) -> None:
+    client = host.register()
+    for _ in range(5):
+        tokens = host.sign_in(client)
+        with ThreadPoolExecutor(4) as threads:
+            answers = list(threads.map(host.refresh, [client] * 4, [tokens["refresh_token"]] * 4))
+        won = [answer for answer in answers if answer.status_code == 200]
+        assert len(won) <= 1
+        assert all(answer.json()["error"] == "invalid_grant" for answer in answers if answer not in won)
+        for answer in won:
+            assert host.status(answer.json()["access_token"]) == 401
+            assert is_refused(host, client, answer.json()["refresh_token"])
+
+
+def test_a_refresh_may_narrow_the_access_token_but_not_the_grant(host: Host) -> None:
+    client = host.register()
+    tokens = host.sign_in(client, scope="read write")
+    narrow = host.refresh(client, tokens["refresh_token"], scope="read").json()
+    assert narrow["scope"] == "read"
+    assert host.refresh(client, narrow["refresh_token"]).json()["scope"] == "read write"
+
+
+@pytest.mark.parametrize("kind", ["access_token", "refresh_token"])
+def test_revoking_either_token_ends_the_grant(host: Host, kind: str) -> None:
+    client = host.register()
+    tokens = host.sign_in(client)
+    assert host.revoke(client, tokens[kind]).status_code == 200
+    assert host.status(tokens["access_token"]) == 401
+    assert is_refused(host, client, tokens["refresh_token"])
+    assert host.revoke(client, tokens[kind]).status_code == 200
+
+
+def test_revoking_the_last_token_of_a_tenant_leaves_the_tenant(
+    host: Host, vault: TokenRepository, ada: IssuedToken
+) -> None:
+    client = host.register()
+    tokens = host.sign_in(client)
+    vault.delete_api_token(ada.hash)
+    host.revoke(client, tokens["access_token"])
+    assert vault.get_tenant(ada.hash) is not None
+    assert all(token.expires_at is not None for token in vault.list_api_tokens(tenant_hash=ada.hash))
+    vault.purge_expired()
+    assert vault.get_tenant(ada.hash) is not None
+
+
+def test_with_the_tenant_everything_goes(host: Host, vault: TokenRepository, ada: IssuedToken) -> None:
+    client = host.register()
+    tokens = host.sign_in(client)
+    code = host.browse(client)["code"]
+    vault.delete_tenant(ada.hash)
+    assert host.status(tokens["access_token"]) == 401
+    assert is_refused(host, client, tokens["refresh_token"])
+    assert host.exchange(client, code).json()["error"] == "invalid_grant"
+    assert vault.get_tenant(ada.hash) is None
+
+
+def test_a_client_without_the_refresh_grant_gets_no_refresh_token(host: Host) -> None:
+    client = host.register(grant_types=["authorization_code"])
+    tokens = host.sign_in(client)
+    assert tokens.get("refresh_token") is None
+    assert host.status(tokens["access_token"]) == 200
+
+
+def test_a_token_for_another_resource_is_refused(host: Host) -> None:
+    tokens = host.sign_in(host.register(), resource="https://other.example/mcp")
+    assert host.status(tokens["access_token"]) == 401
+
+
+def test_another_api_token_of_the_tenant_works_as_ever_but_is_no_clients(
+    vault: TokenRepository, host: Host, ada: IssuedToken
+) -> None:
+    token = asyncio.run(host.server.load_access_token(ada.token))
+    assert token is not None
+    assert (token.client_id, token.subject) == (ada.metadata.token_id, ada.metadata.tenant_id)
+    asyncio.run(host.server.revoke_token(token))
+    assert vault.validate_api_token(ada.token) is not None
+
+
+def test_an_access_token_is_its_clients(host: Host, ada: IssuedToken) -> None:
+    client = host.register()
+    token = asyncio.run(host.server.load_access_token(host.sign_in(client)["access_token"]))
+    assert token is not None
+    assert token.client_id == client["client_id"]
+    assert token.subject == ada.metadata.tenant_id
+    assert token.claims == {"tenant": ada.hash}
+    assert token.resource == f"{host.url}/mcp"
+
+
+@pytest.mark.parametrize(
+    ("uri", "taken"),
+    [
+        ("https://client.example/callback", True),
+        ("http://localhost:3000/callback", True),
+        ("http://127.0.0.1/callback", True),
+        ("http://[::1]:8000/callback", True),
+        ("cursor://anysphere.cursor-mcp/oauth", True),
+        ("http://client.example/callback", False),
+        ("http://127.0.0.1.client.example/", False),
+        ("javascript:alert(1)", False),
+        ("data:text/html,x", False),
+    ],
+)
+def test_where_a_code_may_be_sent(host: Host, uri: str, taken: bool) -> None:
+    answer = host.register(redirect_uris=[uri])
+    assert ("client_id" in answer) is taken
+    if not taken:
+        assert answer["status"] == 400
+        assert answer["error"] == "invalid_redirect_uri"
+
+
+def test_a_registration_that_is_too_long_is_refused(host: Host) -> None:
+    assert host.register(client_name="x" * 17_000)["error"] == "invalid_client_metadata"
+    # What stands in JSON in whatever form comes back as it was.
+    odd = host.register(client_name="a\0b", jwks={"keys": [[[[[[[[[[[[[[[[[[2**70]]]]]]]]]]]]]]]]]]})
+    found = asyncio.run(host.server.get_client(odd["client_id"]))
+    assert found is not None
+    assert found.client_name == "a\0b"
+    assert found.jwks == odd["jwks"]
+
+
+def test_a_request_that_is_too_long_is_refused(host: Host) -> None:
+    assert host.browse(host.register(), state="x" * 5000)["error"] == "invalid_request"
+
+
+def test_whatever_is_no_token_is_refused(host: Host) -> None:
+    client = host.register()
+    tokens = host.sign_in(client)
+    for text in ("x", "A" * 86, "A" * 107, "é" * 107, tokens["refresh_token"][:-1], tokens["access_token"]):
+        assert is_refused(host, client, text)
+        assert host.exchange(client, text).json()["error"] == "invalid_grant"
+    assert host.refresh(client, tokens["refresh_token"]).status_code == 200
+
+
+def test_while_the_store_is_down_every_endpoint_answers_503(host: Host, vault: TokenRepository) -> None:
+    client = host.register()
+    code, tokens = host.browse(client)["code"], host.sign_in(client)
+    vault.close()
+    answers = [
+        host.exchange(client, code),
+        host.refresh(client, tokens["refresh_token"]),
+        host.revoke(client, tokens["access_token"]),
+        host.http.post("/register", json={"redirect_uris": [REDIRECT]}),
+        host.http.get("/authorize", params={"client_id": client["client_id"], "response_type": "code"}),
+    ]
+    assert [answer.status_code for answer in answers] == [503] * len(answers)
+    assert all(answer.headers["retry-after"] for answer in answers)
+    assert host.status(tokens["access_token"]) == 503
