@@ -22,7 +22,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from os import PathLike
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from fusion_store._records import ExportedRecord
 from fusion_store._values import (
@@ -38,6 +38,8 @@ from fusion_store._values import (
     StoreStats,
     TenantInfo,
 )
+
+HEALTH_TIMEOUT: Final = timedelta(seconds=5)
 
 
 class TokenRepository(ABC):
@@ -272,8 +274,12 @@ class TokenRepository(ABC):
         """How much the store holds."""
 
     @abstractmethod
-    def health(self) -> Health:
-        """Whether a record can be written, read back and deleted; a storage failure is an answer, not an error."""
+    def health(self, *, timeout: timedelta = HEALTH_TIMEOUT) -> Health:
+        """Whether a record can be written, read back and deleted within ``timeout``.
+
+        A storage failure is an answer, not an error. What was asked runs on after the timeout; until it ends further
+        calls are answered at once: not healthy.
+        """
 
     @abstractmethod
     def check(self) -> CheckReport:

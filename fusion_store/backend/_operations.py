@@ -16,6 +16,7 @@ from fusion_store.backend import _limits as limits
 from fusion_store.backend._guard import InFlightGuard
 from fusion_store.backend._last_used import LastUsedCoalescer
 from fusion_store.backend._modes import PLAIN_MARK
+from fusion_store.backend._probe import Probe
 from fusion_store.backend._storage import Storage
 
 _log: Final = logging.getLogger("fusion_store")
@@ -62,6 +63,7 @@ class Operations(Storage):
         self.clock = clock
         self.guard = InFlightGuard() if guard is None else guard
         self._last_used = LastUsedCoalescer(self._write_last_used, guard=self.guard)
+        self._probe = Probe[str]()
         _open_repositories.add(self)
 
     def _now(self) -> int:

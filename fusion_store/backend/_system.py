@@ -6,6 +6,7 @@ import secrets
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
+from datetime import timedelta
 from itertools import islice
 from os import PathLike
 from typing import Final
@@ -20,8 +21,10 @@ from fusion_store._errors import (
     Tampered,
     WrongKey,
 )
+from fusion_store._interface import HEALTH_TIMEOUT
 from fusion_store._records import AuthCodeRecord, CounterRecord, ExportedRecord, MarkRecord, Record, SecretRecord
 from fusion_store._values import CheckReport, CorruptPlace, Health, StoreStats
+from fusion_store.backend import _limits as limits
 from fusion_store.backend import _payloads as payloads
 from fusion_store.backend._check import check_record
 from fusion_store.backend._modes import ENCRYPTION_MARK, Mode, mode_of
@@ -50,12 +53,12 @@ class SystemOperations(Operations):
         return self.count_records(self._now())
 
     @operation
-    def health(self) -> Health:
+    def health(self, *, timeout: timedelta = HEALTH_TIMEOUT) -> Health:
+        limits.later(0, timeout, "timeout")
         began = time.perf_counter()
         schema, failure = "", None
         try:
-            schema = self.read_schema_version()
-            self._round_trip()
+            schema = self._probe.run(self._round_trip, timeout.total_seconds())
         except StoreClosed:
             raise
         except StoreError as error:
@@ -69,13 +72,17 @@ class SystemOperations(Operations):
             error=failure,
         )
 
-    def _round_trip(self) -> None:
+    @operation
+    def _round_trip(self) -> str:
+        """Write, read and delete a mark; answers the schema's version."""
+        schema = self.read_schema_version()
         name, value = f"health.{secrets.token_hex(8)}", secrets.token_bytes(16)
         self.write_mark(name, value)
         read = self.read_mark(name)
         self.write_mark(name, None)
         if read != value:
             raise CorruptRecord("mark", reason="read back other than written")
+        return schema
 
     @operation
     def check(self) -> CheckReport:

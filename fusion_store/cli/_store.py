@@ -9,6 +9,7 @@ import typer
 
 from fusion_store import CorruptPlace
 from fusion_store.cli._errors import ExitCode
+from fusion_store.cli._input import duration
 from fusion_store.cli._output import Cell
 from fusion_store.cli._session import Session
 
@@ -74,14 +75,20 @@ def check(ctx: typer.Context) -> None:
 
 
 @app.command()
-def health(ctx: typer.Context) -> None:
+def health(
+    ctx: typer.Context,
+    timeout: Annotated[
+        str, typer.Option("--timeout", metavar="DURATION", help="How long to wait for the store, such as 5s or 1m.")
+    ] = "5s",
+) -> None:
     """Write, read and delete a test record.
 
     Says whether that worked and how long it took. Exit 0 when it worked, 5 when not.
     """
     session: Session = ctx.obj
+    limit = duration("--timeout", timeout)
     with session.open() as repository:
-        found = repository.health()
+        found = repository.health(timeout=limit)
     session.output.fields(
         {
             "ok": found.ok,
