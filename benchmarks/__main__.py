@@ -17,7 +17,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks import listing, opening, plots, reading, writing
+from benchmarks import listing, opening, plots, reading, serving, writing
 from benchmarks.measuring import Comparison, Figure, Observation, measure
 from benchmarks.stores import Stores, backends
 
@@ -31,6 +31,7 @@ GROUPS: Final[dict[str, Callable[[Stores], Iterable[Comparison | Observation]]]]
     "delete": writing.deleting,
     "open": opening.opening,
     "import": opening.importing,
+    "loop": serving.loop_delay,
 }
 
 
