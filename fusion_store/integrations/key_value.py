@@ -21,6 +21,7 @@ from fusion_store._interface import TokenRepository
 from fusion_store._values import SYSTEM_TENANT, CredentialType, ServiceCredentials
 from fusion_store.backend._limits import MAX_CREDENTIAL_BYTES
 from fusion_store.integrations._extras import missing
+from fusion_store.integrations._failures import NotedFailures
 
 try:
     from key_value.aio import errors as peer
@@ -91,7 +92,7 @@ class FusionKeyValueStore(BaseStore):
 
     async def _run(self, call: Callable[[], T]) -> T:
         loop = asyncio.get_running_loop()
-        with _peers_errors():
+        with _peers_errors(), NotedFailures():
             return await loop.run_in_executor(self._threads, copy_context().run, call)
 
     def _read(self, collection: str, key: str) -> ManagedEntry | None:

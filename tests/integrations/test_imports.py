@@ -13,6 +13,7 @@ import fusion_store.integrations
 NEEDS: dict[str, tuple[str, str] | None] = {
     "authlib": None,
     "fastapi": ("fastapi", "fastapi"),
+    "fastmcp": ("fastmcp", "fastmcp"),
     "httpx": ("httpx", "httpx"),
     "httpx2": ("httpx2", "auth"),
     "mcp": ("mcp", "mcp"),

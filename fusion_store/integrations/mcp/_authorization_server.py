@@ -22,9 +22,9 @@ from mcp.shared.auth import OAuthClientInformationFull, OAuthToken
 from fusion_store._async import AsyncTokenRepository
 from fusion_store._errors import AuthError, EncryptionError, InvalidInput, StoreError, TenantNotFound
 from fusion_store._interface import TokenRepository
+from fusion_store.integrations._failures import NotedFailures
 from fusion_store.integrations.mcp._clients import MAX_UNUSED_CLIENTS, Clients
 from fusion_store.integrations.mcp._consent import Asked, ConsentRequest, Tickets, asked_scopes, consent_request
-from fusion_store.integrations.mcp._failures import NotedFailures
 from fusion_store.integrations.mcp._grants import Grant, Grants, Name, Spent, Tokens, code_string, grant_name, read_code
 from fusion_store.integrations.mcp._verifier import Verification, access_token_fields, whole_seconds
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from fusion_store.http._asgi import ASGIApp, Receive, Scope, Send
 from fusion_store.http._bearer import UNAVAILABLE, Challenge
-from fusion_store.integrations.mcp._failures import REQUEST_FAILURE, RequestFailure
+from fusion_store.integrations._failures import REQUEST_FAILURE, RequestFailure
 
 _HIDES_FAILURES: Final = frozenset({401, 500})
 _ANSWER: Final = Challenge("fusion-store", None).response(UNAVAILABLE)
@@ -20,8 +20,8 @@ class FusionGuard:
 
     On its own the SDK answers 500 when a verifier or an authorization server raises, and a verifier among several
     (FastMCP's ``MultiAuth``) is passed over, so that the client is told 401 and throws its token away. Whatever
-    the vault's verifiers and authorization server raised during the request, of a 401, a 500 or an exception this
-    makes a 503. Every other answer passes: where another verifier knew the token, the request goes on.
+    the vault's verifiers, authorization server and key-value store raised during the request, of a 401, a 500 or an
+    exception this makes a 503. Every other answer passes: where another verifier knew the token, the request goes on.
     """
 
     def __init__(self, app: ASGIApp) -> None:

@@ -10,7 +10,7 @@ from mcp.server.auth.provider import AccessToken, TokenVerifier
 from fusion_store._async import AsyncTokenRepository
 from fusion_store._interface import TokenRepository
 from fusion_store._values import APITokenMetadata
-from fusion_store.integrations.mcp._failures import NotedFailures
+from fusion_store.integrations._failures import NotedFailures
 
 
 class Verification:

@@ -10,7 +10,6 @@ import pytest
 from key_value.aio.errors import (
     DeserializationError,
     EncryptionError,
-    KeyValueOperationError,
     KeyValueStoreError,
     StoreConnectionError,
 )
@@ -24,8 +23,11 @@ from fusion_store import (
     WrongKey,
     get_repository,
 )
+from fusion_store.http._asgi import Receive, Scope, Send
 from fusion_store.integrations.key_value import FusionKeyValueStore
+from fusion_store.integrations.mcp import FusionGuard
 from fusion_store.layers import Key, Keyring
+from tests.http.servers import call
 
 
 def calls(store: FusionKeyValueStore) -> list[Any]:
@@ -44,9 +46,9 @@ def calls(store: FusionKeyValueStore) -> list[Any]:
 def test_a_store_that_cannot_answer() -> None:
     with get_repository("memory://") as vault:
         store = FusionKeyValueStore(vault)
-    for call in calls(store):
+    for use in calls(store):
         with pytest.raises(StoreConnectionError, match="StoreClosed") as failure:
-            asyncio.run(call())
+            asyncio.run(use())
         assert isinstance(failure.value.__cause__, StoreClosed)
 
 
@@ -56,9 +58,9 @@ def test_a_key_that_does_not_fit(tmp_path: Path) -> None:
         asyncio.run(FusionKeyValueStore(vault).put("key", {"a": 1}))
     with get_repository(url) as vault:
         store = FusionKeyValueStore(vault)
-        for call in calls(store)[:6]:
+        for use in calls(store)[:6]:
             with pytest.raises(EncryptionError, match="WrongKey") as failure:
-                asyncio.run(call())
+                asyncio.run(use())
             assert isinstance(failure.value.__cause__, WrongKey)
         assert asyncio.run(store.delete("key"))
 
@@ -113,6 +115,17 @@ def test_a_record_that_was_damaged(tmp_path: Path) -> None:
             asyncio.run(store.get("key"))
 
 
-def test_the_errors_are_told_apart_as_py_key_value_tells_them() -> None:
-    assert issubclass(StoreConnectionError, KeyValueStoreError)
-    assert issubclass(EncryptionError, KeyValueOperationError)
+def test_a_guard_makes_503_of_what_an_application_swallows() -> None:
+    with get_repository("memory://") as vault:
+        store = FusionKeyValueStore(vault)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await store.get("session")
+        except Exception:
+            await send({"type": "http.response.start", "status": 401, "headers": []})
+            await send({"type": "http.response.body", "body": b""})
+
+    status, headers = asyncio.run(call(FusionGuard(app)))
+    assert status == 503
+    assert int(headers["retry-after"]) > 0

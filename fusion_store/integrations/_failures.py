@@ -14,7 +14,7 @@ class RequestFailure:
     error: FusionStoreError | None = None
 
 
-REQUEST_FAILURE: ContextVar[RequestFailure | None] = ContextVar("fusion_store.mcp.failure", default=None)
+REQUEST_FAILURE: ContextVar[RequestFailure | None] = ContextVar("fusion_store.request_failure", default=None)
 
 
 class NotedFailures:
