@@ -6,7 +6,7 @@ from importlib.util import find_spec
 
 import pytest
 
-from tests.integrations.key_value.peers import PEER_TESTS, PEER_TESTS_VARIABLE
+from tests.integrations.peers import KEY_VALUE, MCP_SDK, PEER_TESTS_VARIABLE
 from tests.servers.databases import VARIABLES, server_url
 
 _NO_DRIVER = find_spec("plyvel") is None
@@ -49,11 +49,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.section("The adapters for other libraries were left out")
         terminalreporter.line("One of the libraries, or a server for them, isn't installed. To install them:")
         terminalreporter.line("    pip install 'fusion-store[integrations-testing]'")
-    if not _NO_INTEGRATIONS and not PEER_TESTS:
-        terminalreporter.section("py-key-value's own tests of a store were left out")
-        terminalreporter.line("They are in no package. To run them, name a checkout of its repository:")
+    left_out = [name for name, checkout in (("py-key-value", KEY_VALUE), ("the MCP SDK", MCP_SDK)) if checkout is None]
+    if left_out and not _NO_INTEGRATIONS:
+        terminalreporter.section(f"Tests of other libraries were left out: {', '.join(left_out)}")
+        terminalreporter.line("They are in no package. To run them, name checkouts of the repositories:")
         terminalreporter.line(
-            f"    {PEER_TESTS_VARIABLE}=../py-key-value python -m pytest tests/integrations/key_value"
+            f"    {PEER_TESTS_VARIABLE}=../py-key-value:../python-sdk python -m pytest tests/integrations"
         )
     if _NO_PROVIDER:
         terminalreporter.section("The OpenID provider was left out")

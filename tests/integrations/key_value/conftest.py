@@ -8,10 +8,10 @@ import pytest
 from fusion_store import AsyncTokenRepository, TokenRepository
 from fusion_store.integrations.key_value import FusionKeyValueStore
 from fusion_store.testing import ContractStore, ManualClock
-from tests.integrations.key_value.peers import PEER_TESTS
+from tests.integrations.peers import KEY_VALUE
 from tests.test_contract import CASES, chosen_cases
 
-collect_ignore = ["test_peer.py"] * (not PEER_TESTS)
+collect_ignore = ["test_peer.py"] * (KEY_VALUE is None)
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from fusion_store.testing import ContractStore
-from tests.integrations.key_value.peers import PEER_TESTS
+from tests.integrations.peers import KEY_VALUE
 
 SUITE = Path(__file__).with_name("peer_suite.py")
 FEWEST = 60
@@ -20,13 +20,13 @@ FEWEST = 60
 
 @pytest.mark.timeout(300)
 def test_py_key_values_own_tests_pass(contract_store: ContractStore, tmp_path: Path) -> None:
-    assert PEER_TESTS is not None
+    assert KEY_VALUE is not None
     folder = tmp_path / "suite"
     folder.mkdir()
     shutil.copy(SUITE, folder / "test_suite.py")
     (folder / "pytest.ini").write_text("[pytest]\nanyio_mode = auto\naddopts = -p no:cacheprovider\n")
     keys = contract_store.options.get("encryption_keys")
-    environment = os.environ | {"PYTHONPATH": str(Path(PEER_TESTS).resolve()), "FUSION_STORE_URL": contract_store.url}
+    environment = os.environ | {"PYTHONPATH": str(KEY_VALUE), "FUSION_STORE_URL": contract_store.url}
     if keys is not None:
         environment["FUSION_STORE_KEYS"] = ",".join(key.reveal() for key in keys)
     run = [sys.executable, "-m", "pytest", "-q", "--import-mode=importlib", str(folder)]

@@ -6,9 +6,13 @@ from pathlib import Path
 import pytest
 
 from fusion_store import IssuedToken, TokenRepository, get_repository
+from tests.integrations.peers import MCP_SDK
 from tests.servers.databases import server_url
 
-collect_ignore = ["test_postgresql.py"] * (server_url("postgresql") is None)
+collect_ignore = [
+    *["test_postgresql.py"] * (server_url("postgresql") is None),
+    *["test_sdk.py"] * (MCP_SDK is None),
+]
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from fusion_store import IssuedToken, TokenRepository
-from tests.integrations.mcp.authorization import REDIRECT, Host, hosting
+from tests.integrations.mcp.authorization import REDIRECT, VERIFIER, Host, hosting
 
 
 @pytest.fixture
@@ -198,6 +198,30 @@ def test_an_access_token_is_its_clients(host: Host, ada: IssuedToken) -> None:
     assert token.subject == ada.metadata.tenant_id
     assert token.claims == {"tenant": ada.hash}
     assert token.resource == f"{host.url}/mcp"
+
+
+def test_a_client_proves_who_it_is_as_it_registered(host: Host) -> None:
+    client = host.register(token_endpoint_auth_method="client_secret_basic")
+    form = {"grant_type": "authorization_code", "client_id": client["client_id"], "code_verifier": VERIFIER}
+    form |= {"code": host.browse(client)["code"], "redirect_uri": REDIRECT}
+    for answer in (
+        host.http.post("/token", data=form),
+        host.http.post("/token", data=form | {"client_secret": client["client_secret"]}),
+        host.http.post("/token", data=form, auth=(client["client_id"], "wrong")),
+        host.http.post("/token", data=form, auth=("other", client["client_secret"])),
+        host.http.post("/token", data=form, headers={"authorization": "Basic !"}),
+    ):
+        assert (answer.status_code, answer.json()["error"]) == (401, "invalid_client")
+    right = host.http.post("/token", data=form, auth=(client["client_id"], client["client_secret"]))
+    assert host.status(right.json()["access_token"]) == 200
+
+
+def test_a_public_client_has_no_secret(host: Host) -> None:
+    client = host.register(token_endpoint_auth_method="none")
+    assert client.get("client_secret") is None
+    form = {"grant_type": "authorization_code", "client_id": client["client_id"], "code_verifier": VERIFIER}
+    form |= {"code": host.browse(client)["code"], "redirect_uri": REDIRECT}
+    assert host.status(host.http.post("/token", data=form).json()["access_token"]) == 200
 
 
 @pytest.mark.parametrize(

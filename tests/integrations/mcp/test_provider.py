@@ -28,6 +28,7 @@ from fusion_store import (
     get_repository,
 )
 from fusion_store.integrations.mcp import ConsentRequest, FusionAuthorizationServer
+from tests.integrations.mcp.sdk_plugin import LEFT_OUT
 
 KINDS: dict[str, Callable[[TokenRepository], Any]] = {"sync": lambda vault: vault, "async": AsyncTokenRepository}
 CALLBACK = "https://client.example/callback"
@@ -184,3 +185,8 @@ def test_whatever_text_is_no_token_and_no_client(vault: TokenRepository, text: s
         ]
 
     assert asyncio.run(run()) == [None] * 10
+
+
+def test_the_page_says_which_of_the_sdks_tests_are_left_out() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "mcp.md").read_text()
+    assert [name for name in LEFT_OUT if name.rpartition("::")[2] not in page] == []
