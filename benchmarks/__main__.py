@@ -17,7 +17,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks import listing, opening, plots, reading, serving, writing
+from benchmarks import counting, listing, memory, opening, peers, plots, reading, serving, writing
 from benchmarks.measuring import Comparison, Figure, Observation, measure
 from benchmarks.stores import Stores, backends
 
@@ -32,6 +32,9 @@ GROUPS: Final[dict[str, Callable[[Stores], Iterable[Comparison | Observation]]]]
     "open": opening.opening,
     "import": opening.importing,
     "loop": serving.loop_delay,
+    "memory": memory.memory,
+    "counts": counting.counts,
+    "peers": peers.peers,
 }
 
 

@@ -145,4 +145,6 @@ def _compare(group: str, comparison: Comparison, rounds: int) -> Figure:
 def _observe(group: str, observation: Observation) -> Figure:
     value, most = observation.observe(), observation.most
     goal = "" if most is None else f"≤ {most:g} {observation.unit}"
-    return Figure(group, observation.name, value, observation.unit, goal=goal, reached=most is None or value <= most)
+    return Figure(
+        group, observation.name, value, observation.unit, goal=goal, reached=None if most is None else value <= most
+    )

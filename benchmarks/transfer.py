@@ -18,13 +18,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
+from benchmarks.memory import Watch
 from benchmarks.tenants import records
 from fusion_store._registry import find_backend
 from fusion_store.backend import PLAIN_MARK, OpenOptions, RecordRepository
 from fusion_store.transfer import copy, dump, restore, verify
 
-_FIRST_TENANTS: Final = 5000
-"""From here on memory should not grow."""
 _FILL_BATCH: Final = 4000
 _MIB: Final = 1024 * 1024
 
@@ -64,66 +63,45 @@ def _run(step: str, folder: Path) -> dict[str, Any]:
     return figures
 
 
-class _Watch:
-    """Counts tenants, and looks at the memory of the process.
-
-    ``own`` memory is anonymous: pages of files that LevelDB maps are the system's to take back.
-    """
-
-    def __init__(self) -> None:
-        self.tenants = 0
-        self.first = self.most = self.mapped = 0
-
-    def __call__(self, tenants: int) -> None:
-        before, self.tenants = self.tenants, self.tenants + tenants
-        if before // 1000 == self.tenants // 1000:
-            return
-        status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
-        own, mapped = (int(status[name].split()[0]) * 1024 for name in ("RssAnon", "RssFile"))
-        if self.tenants <= _FIRST_TENANTS:
-            self.first = max(self.first, own)
-        self.most, self.mapped = max(self.most, own), max(self.mapped, mapped)
-
-
-def _measured(step: Callable[[Path, _Watch], None], folder: Path) -> dict[str, float]:
-    watch = _Watch()
+def _measured(step: Callable[[Path, Watch], None], folder: Path) -> dict[str, float]:
+    watch = Watch()
     began = time.perf_counter()
     step(folder, watch)
     return {
         "seconds": time.perf_counter() - began,
         "tenants": watch.tenants,
         "first_mib": watch.first / _MIB,
-        "grown_mib": (watch.most - watch.first) / _MIB,
+        "grown_mib": watch.megabytes_grown(),
         "mapped_mib": watch.mapped / _MIB,
     }
 
 
-def _copy(folder: Path, watch: _Watch) -> None:
+def _copy(folder: Path, watch: Watch) -> None:
     with _open(f"sqlite:///{folder}/a.db") as here, _open(f"leveldb:///{folder}/b") as there:
         copy(here, there, name="a", progress=watch)
 
 
-def _verify(folder: Path, watch: _Watch) -> None:
+def _verify(folder: Path, watch: Watch) -> None:
     with _open(f"sqlite:///{folder}/a.db") as here, _open(f"leveldb:///{folder}/b") as there:
         assert verify(here, there, progress=watch).equal
 
 
-def _copy_back(folder: Path, watch: _Watch) -> None:
+def _copy_back(folder: Path, watch: Watch) -> None:
     with _open(f"leveldb:///{folder}/b") as here, _open(f"sqlite:///{folder}/c.db") as there:
         copy(here, there, name="b", progress=watch)
 
 
-def _dump(folder: Path, watch: _Watch) -> None:
+def _dump(folder: Path, watch: Watch) -> None:
     with _open(f"sqlite:///{folder}/a.db") as here:
         dump(here, folder / "a.dump", progress=watch)
 
 
-def _restore(folder: Path, watch: _Watch) -> None:
+def _restore(folder: Path, watch: Watch) -> None:
     with _open(f"sqlite:///{folder}/d.db") as there:
         restore(folder / "a.dump", there, progress=watch)
 
 
-_STEPS: Final[dict[str, Callable[[Path, _Watch], None]]] = {
+_STEPS: Final[dict[str, Callable[[Path, Watch], None]]] = {
     "copy-sqlite-leveldb": _copy,
     "verify-sqlite-leveldb": _verify,
     "copy-leveldb-sqlite": _copy_back,

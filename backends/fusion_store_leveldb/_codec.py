@@ -161,31 +161,26 @@ def _value(record: Record) -> _Value:
 
 def _record(location: keys.RecordKey, body: memoryview) -> tuple[Record, int | None]:
     """The record, and the checksum that was stored with it."""
-    if location.section == keys.TENANT_SECTION:
-        tenant = _read_tenant(body)
-        return TenantRecord(location.tenant_hash, tenant.created_at), tenant.checksum
     if location.section == keys.TOKEN_SECTION:
         token = _read_token(body)
         return APITokenRecord(
-            hash=location.hash,
-            prefix=token.prefix,
-            tenant_hash=location.tenant_hash,
-            description=token.description,
-            scopes=token.scopes,
-            created_at=location.created_at,
-            last_used=token.last_used,
-            expires_at=token.expires_at,
+            location.hash,
+            token.prefix,
+            location.tenant_hash,
+            token.description,
+            token.scopes,
+            location.created_at,
+            token.last_used,
+            token.expires_at,
         ), token.checksum
+    if location.section == keys.TENANT_SECTION:
+        tenant = _read_tenant(body)
+        return TenantRecord(location.tenant_hash, tenant.created_at), tenant.checksum
     assert location.place is not None
     if location.section == keys.SECRET_SECTION:
         secret = _read_secret(body)
         return SecretRecord(
-            location.place,
-            secret.payload,
-            expires_at=secret.expires_at,
-            created_at=secret.created_at,
-            updated_at=secret.updated_at,
-            version=secret.version,
+            location.place, secret.payload, secret.expires_at, secret.created_at, secret.updated_at, secret.version
         ), secret.checksum
     if location.section == keys.COUNTER_SECTION:
         counter = _read_counter(body)

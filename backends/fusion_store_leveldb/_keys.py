@@ -10,7 +10,8 @@ begins with its tenant record:
     t TENANT 03 KIND SERVICE CREDENTIAL_TYPE counter
     t TENANT 04 HASH SERVICE                 auth code
 
-The value of an index entry is the key of its record:
+The value of an index entry is the key of its record. Behind that, an API token's entry by hash has a copy of the
+record's value, so that a validation reads once; one from before schema 0002 has none until its token is written again:
 
     h HASH            API token by hash
     o CREATED_AT HASH API tokens in the order of creation
@@ -48,6 +49,7 @@ _TIME_BYTES: Final = 8
 _PREFIX_BYTES: Final = 8
 _TIME_OFFSET: Final = 1 << 63
 _SECTION_AT: Final = 1 + _HASH_BYTES
+TOKEN_KEY_BYTES: Final = _SECTION_AT + 1 + _TIME_BYTES + _HASH_BYTES
 
 TENANT_SECTION: Final = 0
 TOKEN_SECTION: Final = 1
@@ -55,7 +57,9 @@ SECRET_SECTION: Final = 2
 COUNTER_SECTION: Final = 3
 CODE_SECTION: Final = 4
 
+_SECTION_BYTES: Final = tuple(bytes((section,)) for section in range(CODE_SECTION + 2))
 _KIND_BYTES: Final = {Kind.OAUTH: b"\x01", Kind.CREDENTIAL: b"\x02"}
+_NO_NAME: Final = b"\0\0"
 _KINDS: Final = {byte[0]: kind for kind, byte in _KIND_BYTES.items()}
 
 
@@ -171,6 +175,11 @@ def of_token_indexes(token: APITokenRecord) -> tuple[bytes, bytes, bytes]:
     )
 
 
+def split_entry(entry: bytes) -> tuple[bytes, bytes]:
+    """The key in an API token's index entry, and the copy of the record's value behind it, which may be empty."""
+    return entry[:TOKEN_KEY_BYTES], entry[TOKEN_KEY_BYTES:]
+
+
 def tenant_range(tenant_hash: str) -> Range:
     """All that belongs to a tenant, its record first."""
     start = b"t" + bytes.fromhex(tenant_hash)
@@ -233,15 +242,16 @@ def next_tenant(key: bytes) -> bytes:
 
 def read(key: bytes) -> RecordKey:
     """A record's key, taken apart; ``ValueError`` when it isn't one."""
-    section, tenant_hash, rest = section_of(key), tenant_of(key), key[_SECTION_AT + 1 :]
-    if not TENANTS.start <= key < TENANTS.stop:
+    if len(key) <= _SECTION_AT or not key.startswith(TENANTS.start):
         raise ValueError("not a record's key")
+    section, tenant_hash = key[_SECTION_AT], key[1:_SECTION_AT].hex()
+    if section == TOKEN_SECTION and len(key) == TOKEN_KEY_BYTES:
+        created_at = int.from_bytes(key[_SECTION_AT + 1 : -_HASH_BYTES]) - _TIME_OFFSET
+        return RecordKey(TOKEN_SECTION, tenant_hash, key[-_HASH_BYTES:].hex(), created_at)
+    rest = key[_SECTION_AT + 1 :]
     match section:
         case 0 if not rest:
             return RecordKey(section, tenant_hash)
-        case 1 if len(rest) == _TIME_BYTES + _HASH_BYTES:
-            created_at = int.from_bytes(rest[:_TIME_BYTES]) - _TIME_OFFSET
-            return RecordKey(section, tenant_hash, rest[_TIME_BYTES:].hex(), created_at)
         case 2 | 3 if rest and rest[0] in _KINDS:
             service, end = _read_name(rest, 1)
             credential_type, end = _read_name(rest, end)
@@ -263,7 +273,7 @@ def _beginning_with(start: bytes) -> Range:
 
 
 def _in_tenant(tenant_hash: str, section: int) -> bytes:
-    return b"t" + bytes.fromhex(tenant_hash) + bytes((section,))
+    return b"t" + bytes.fromhex(tenant_hash) + _SECTION_BYTES[section]
 
 
 def _time(micros: int) -> bytes:
@@ -276,7 +286,7 @@ def _place(place: Place) -> bytes:
 
 def _name(text: str) -> bytes:
     encoded = text.encode()
-    return len(encoded).to_bytes(2) + encoded
+    return len(encoded).to_bytes(2) + encoded if encoded else _NO_NAME
 
 
 def _read_name(data: bytes, at: int) -> tuple[str, int]:

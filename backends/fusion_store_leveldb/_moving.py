@@ -36,6 +36,8 @@ def _changes(session: Session, version: str) -> Changes:
     changes = Changes()
     changes.put(keys.SCHEMA, codec.encode_bytes(version.encode()))
     if version < "0002":
+        for entry, named in session.scan(keys.TOKENS_BY_HASH):
+            changes.put(entry, keys.split_entry(named)[0])
         for key, _ in session.scan(keys.AUDIT):
             changes.delete(key)
         changes.delete(keys.mark("audit"))

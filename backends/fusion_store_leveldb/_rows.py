@@ -44,12 +44,15 @@ class Found(NamedTuple):
 
 def find_token(view: View, hash: str) -> Found | None:
     """The API token with that hash; None when there is none."""
-    return _follow(view, keys.token_by_hash(hash), hash)
+    entry = view.get(keys.token_by_hash(hash))
+    return None if entry is None else _named_by(view, entry, hash)
 
 
 def find_code(view: View, hash: str) -> Found | None:
     """The auth code with that hash; None when there is none."""
-    return _follow(view, keys.code_by_hash(hash), hash)
+    key = view.get(keys.code_by_hash(hash))
+    value = None if key is None else view.get(key)
+    return None if key is None or value is None else _found(key, value, hash)
 
 
 def read_token(view: View, hash: str) -> APITokenRecord | None:
@@ -66,12 +69,22 @@ def read_code(view: View, hash: str) -> AuthCodeRecord | None:
 
 def read_secret(view: View, place: Place) -> SecretRecord | None:
     """The record at a place; None when there is none."""
-    return cast("SecretRecord | None", _read(view, keys.secret(place)))
+    value = view.get(keys.secret(place))
+    if value is None:
+        return None
+    return cast(
+        SecretRecord, codec.decode_at(keys.RecordKey(keys.SECRET_SECTION, place.tenant_hash, "", 0, place), value)
+    )
 
 
 def read_counter(view: View, place: Place) -> CounterRecord | None:
     """The counters of a place; None when there are none."""
-    return cast("CounterRecord | None", _read(view, keys.counter(place)))
+    value = view.get(keys.counter(place))
+    if value is None:
+        return None
+    return cast(
+        CounterRecord, codec.decode_at(keys.RecordKey(keys.COUNTER_SECTION, place.tenant_hash, "", 0, place), value)
+    )
 
 
 def read_state(view: View, place: Place) -> SecretState:
@@ -106,10 +119,11 @@ def scan_tokens(view: View, tenant_hash: str | None, after: tuple[int, str] | No
 
 def follow_tokens(view: View, index: keys.Range) -> Iterator[APITokenRecord]:
     """The tokens that a range of an index names."""
-    for _, key in view.scan(index):
-        token = _read_token(view, key)
-        if token is not None:
-            yield token
+    for _, entry in view.scan(index):
+        key, copy = keys.split_entry(entry)
+        value = copy or view.get(key)
+        if value is not None:
+            yield cast(APITokenRecord, codec.decode(key, value))
 
 
 def scan_secrets(view: View, tenant_hash: str, kind: Kind) -> Iterator[SecretRecord]:
@@ -207,10 +221,12 @@ def present_place(key: bytes, value: bytes, now: int) -> Place | None:
 
 def put(changes: Changes, record: Record) -> None:
     """Write a record with its index entries."""
-    key = keys.of_record(record)
-    changes.put(key, codec.encode(record))
+    key, value = keys.of_record(record), codec.encode(record)
+    changes.put(key, value)
     if isinstance(record, APITokenRecord):
-        for entry in keys.of_token_indexes(record):
+        by_hash, *others = keys.of_token_indexes(record)
+        changes.put(by_hash, key + value)
+        for entry in others:
             changes.put(entry, key)
     elif isinstance(record, AuthCodeRecord):
         changes.put(keys.code_by_hash(record.hash), key)
@@ -268,22 +284,21 @@ def _prefix_entries(view: View, found: Found) -> list[bytes]:
     return [keys.token_by_prefix(token.prefix, token.hash)]
 
 
-def _follow(view: View, entry: bytes, hash: str) -> Found | None:
-    key = view.get(entry)
-    value = None if key is None else view.get(key)
-    if key is None or value is None:
-        return None
+def _named_by(view: View, entry: bytes, hash: str) -> Found | None:
+    """The API token that an index entry by hash names, from the copy in it where there is one."""
+    key, copy = keys.split_entry(entry)
+    value = copy or view.get(key)
+    return None if value is None else _found(key, value, hash)
+
+
+def _found(key: bytes, value: bytes, hash: str) -> Found:
     try:
-        found = Found(key, keys.read(key), value)
+        location = keys.read(key)
     except ValueError:
-        found = None
-    if found is None or found.location.hash != hash:
+        location = None
+    if location is None or location.hash != hash:
         raise CorruptRecord("index", reason="an entry names another record")
-    return found
-
-
-def _read_token(view: View, key: bytes) -> APITokenRecord | None:
-    return cast("APITokenRecord | None", _read(view, key))
+    return Found(key, location, value)
 
 
 def _read(view: View, key: bytes) -> Record | None:

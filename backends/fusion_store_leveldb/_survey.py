@@ -86,10 +86,12 @@ def find_damage(view: View) -> Iterator[CorruptPlace]:
         (keys.TOKENS_BY_PREFIX, "api_token"),
         (keys.CODES_BY_HASH, "auth_code"),
     ):
-        for entry, key in view.survey(index):
-            if key is None:
+        for entry, named in view.survey(index):
+            if named is None:
                 yield CorruptPlace("index", "", "", _UNREADABLE_BLOCK)
-            elif not _fits(view, entry, key):
+                continue
+            key, copy = (named, b"") if index is keys.CODES_BY_HASH else keys.split_entry(named)
+            if not _fits(view, entry, key, copy):
                 yield CorruptPlace(kind, keys.tenant_of(key), "", "an index entry without its record")
     begins_with: bytes | None = None
     for key, value in view.survey(keys.TENANTS):
@@ -100,11 +102,11 @@ def find_damage(view: View) -> Iterator[CorruptPlace]:
         yield CorruptPlace("tenant", SYSTEM_TENANT, "", "the system tenant is lost")
 
 
-def _fits(view: View, entry: bytes, key: bytes) -> bool:
-    """Whether an index entry names a record that stands, and is one of that record's."""
+def _fits(view: View, entry: bytes, key: bytes, copy: bytes) -> bool:
+    """Whether an index entry names a record that stands, and is one of that record's, with no other copy of it."""
     try:
         value = view.get(key)
-        return value is not None and entry in _entries(key, value)
+        return value is not None and entry in _entries(key, value) and copy in (b"", value)
     except (CorruptRecord, CorruptStore):
         # Reported where the record lies.
         return True
@@ -112,7 +114,7 @@ def _fits(view: View, entry: bytes, key: bytes) -> bool:
 
 def _missing_entries(view: View, key: bytes, value: bytes) -> Iterator[CorruptPlace]:
     try:
-        is_missing = any(view.get(entry) != key for entry in _entries(key, value))
+        is_missing = any(view.get(entry) not in (key, key + value) for entry in _entries(key, value))
     except (CorruptRecord, CorruptStore):
         # Reported where the record, or the entry, lies.
         return

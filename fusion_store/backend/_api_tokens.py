@@ -182,14 +182,14 @@ def _metadata(record: APITokenRecord, used_since: int | None) -> APITokenMetadat
     if used_since is not None and (last_used is None or last_used < used_since):
         last_used = used_since
     return APITokenMetadata(
-        hash=record.hash,
-        prefix=record.prefix,
-        tenant_hash=record.tenant_hash,
-        description=record.description,
-        scopes=record.scopes,
-        created_at=limits.moment(record.created_at),
-        last_used=limits.optional_moment(last_used),
-        expires_at=limits.optional_moment(record.expires_at),
+        record.hash,
+        record.prefix,
+        record.tenant_hash,
+        record.description,
+        record.scopes,
+        limits.moment(record.created_at),
+        limits.optional_moment(last_used),
+        limits.optional_moment(record.expires_at),
     )
 
 

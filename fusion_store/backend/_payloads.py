@@ -80,17 +80,17 @@ def check_payload(record: SecretRecord | AuthCodeRecord) -> None:
 
 def read_oauth_token(record: SecretRecord) -> OAuthTokenData:
     """The token in a record; ``CorruptRecord`` when it doesn't read."""
-    body = unpack_oauth(record)
+    body, created_at = unpack_oauth(record), limits.moment(record.created_at)
     return OAuthTokenData(
-        access_token=body.access_token,
-        refresh_token=body.refresh_token,
-        token_type=body.token_type,
-        expires_at=limits.optional_moment(record.expires_at),
-        scope=body.scope,
-        metadata=body.metadata,
-        created_at=limits.moment(record.created_at),
-        updated_at=limits.moment(record.updated_at),
-        version=record.version,
+        body.access_token,
+        body.refresh_token,
+        body.token_type,
+        limits.optional_moment(record.expires_at),
+        body.scope,
+        body.metadata,
+        created_at,
+        created_at if record.updated_at == record.created_at else limits.moment(record.updated_at),
+        record.version,
     )
 
 
@@ -106,25 +106,25 @@ def read_credentials(record: SecretRecord) -> ServiceCredentials:
     )
 
 
-def _body(record: SecretRecord | AuthCodeRecord) -> bytes:
+def _body(record: SecretRecord | AuthCodeRecord) -> memoryview:
     payload = record.payload
-    body = payload[_HEADER_BYTES:]
+    body = memoryview(payload)[_HEADER_BYTES:]
     if type(payload) is VouchedPayload:
         return body
     binding = record.binding()
-    if payload.startswith(SEALED_MAGIC):
-        raise WrongKey(
-            "the vault is sealed, and no key is at hand",
-            tenant_hash=binding.tenant_hash,
-            kind=binding.kind,
-            service=binding.service,
-        )
     if payload[:_HEADER_BYTES] != _FORMAT + _crc(binding, body):
+        if payload.startswith(SEALED_MAGIC):
+            raise WrongKey(
+                "the vault is sealed, and no key is at hand",
+                tenant_hash=binding.tenant_hash,
+                kind=binding.kind,
+                service=binding.service,
+            )
         raise _corrupt(binding)
     return body
 
 
-def _crc(binding: Binding, body: bytes) -> bytes:
+def _crc(binding: Binding, body: bytes | memoryview) -> bytes:
     return crc32(body, crc32(_encode_binding(binding))).to_bytes(4)
 
 
