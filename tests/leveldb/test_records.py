@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -36,9 +36,10 @@ from fusion_store.backend import (
     Place,
     Record,
     SecretRecord,
+    StoreURL,
     TenantRecord,
 )
-from fusion_store_leveldb import LevelDBTokenRepository
+from fusion_store_leveldb import LevelDBTokenRepository, backend
 from fusion_store_leveldb import _codec as codec
 from fusion_store_leveldb import _keys as keys
 
@@ -200,7 +201,7 @@ def test_unreadable_values_are_corrupt_records_and_don_t_spread(open_store: Open
         raw(repository).put(key, damage)
 
     calls: list[Any] = [
-        lambda: repository.get_api_token(token.hash),
+        lambda: repository.list_api_tokens(tenant_hash=broken),
         lambda: repository.get_oauth_token(broken, "a"),
         lambda: repository.list_oauth_tokens(broken),
         lambda: repository.list_credentials(broken),
@@ -305,6 +306,58 @@ def test_damage_to_indexes_is_reported(open_store: Opener) -> None:
         with damage(repository, key, b"\x01"):
             assert not repository.check().ok, key
     assert repository.check().ok
+
+
+def test_an_index_entry_has_a_copy_of_its_token_that_is_checked(open_store: Opener) -> None:
+    repository = open_store()
+    issued = repository.add_api_token("mine", scopes=["read"])
+    entry, token = keys.token_by_hash(issued.hash), repository.read_api_token(issued.hash)
+    assert token is not None
+    key, copy = keys.split_entry(raw(repository).get(entry))
+    assert copy == raw(repository).get(key) == codec.encode(token)
+
+    for other in (
+        copy[:-1],
+        b"\x02" + copy[1:],
+        codec.encode(msgspec.structs.replace(token, description="other")),
+        codec.encode(msgspec.structs.replace(token, last_used=1)),
+    ):
+        with damage(repository, entry, key + other):
+            assert not repository.check().ok
+    with damage(repository, entry, key + copy[:-1]), pytest.raises(CorruptRecord):
+        repository.validate_api_token(issued.token)
+    with damage(repository, key, b"unreadable"):
+        assert repository.get_api_token(issued.hash) == issued.metadata
+
+
+def test_an_index_entry_without_a_copy_serves_and_gets_one_when_its_token_is_used(open_store: Opener) -> None:
+    repository = open_store()
+    issued = repository.add_api_token()
+    entry = keys.token_by_hash(issued.hash)
+    key, _ = keys.split_entry(raw(repository).get(entry))
+    raw(repository).put(entry, key)
+
+    assert repository.find_api_tokens(issued.hash) == [issued.metadata]
+    assert repository.validate_api_token(issued.token) == issued.metadata
+    assert repository.check().ok
+    repository.flush()
+    assert keys.split_entry(raw(repository).get(entry)) == (key, raw(repository).get(key))
+    assert repository.delete_api_token(issued.hash)
+    assert raw(repository).get(entry) is None
+
+
+def test_schema_0001_has_no_copies_in_its_index(open_store: Opener, folder: Path) -> None:
+    with open_store() as repository:
+        issued = repository.add_api_token()
+    url = StoreURL.parse(f"leveldb:///{folder}")
+    backend.downgrade_schema(url, "0001")
+    import plyvel
+
+    with closing(plyvel.DB(str(folder))) as database:
+        assert len(database.get(keys.token_by_hash(issued.hash))) == keys.TOKEN_KEY_BYTES
+    backend.upgrade_schema(url)
+    with open_store() as repository:
+        assert repository.validate_api_token(issued.token) == issued.metadata
 
 
 def test_records_without_a_tenant_are_reported_and_not_exported(open_store: Opener) -> None:
