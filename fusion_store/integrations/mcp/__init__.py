@@ -11,6 +11,7 @@ from fusion_store.integrations.httpx2 import FusionAuth
 from fusion_store.integrations.mcp._authorization_server import FusionAuthorizationServer, Lifetimes
 from fusion_store.integrations.mcp._consent import ConsentRequest
 from fusion_store.integrations.mcp._guard import FusionGuard
+from fusion_store.integrations.mcp._storage import FusionTokenStorage
 from fusion_store.integrations.mcp._verifier import FusionTokenVerifier
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "FusionAuth",
     "FusionAuthorizationServer",
     "FusionGuard",
+    "FusionTokenStorage",
     "FusionTokenVerifier",
     "Lifetimes",
 ]

@@ -18,6 +18,7 @@ from mcp.server.auth.provider import (
     construct_redirect_uri,
 )
 from mcp.shared.auth import OAuthClientInformationFull, OAuthToken
+from pydantic import AnyHttpUrl
 
 from fusion_store._async import AsyncTokenRepository
 from fusion_store._errors import AuthError, EncryptionError, InvalidInput, StoreError, TenantNotFound
@@ -90,9 +91,9 @@ class FusionAuthorizationServer(OAuthAuthorizationServerProvider[GrantedCode, Gr
       redirect URI must be https, loopback or an app's own scheme. ``add_client`` takes one the host knows.
 
     Clients, codes and grants lie in the vault, all that is secret in payloads, which an encrypted vault seals. With
-    ``issuer`` (as ``AuthSettings.issuer_url`` stands in the metadata) answers name it (RFC 9207). ``repository`` may be
-    of either kind, and stays the caller's to close. While the store can't answer, its error is raised; with
-    ``FusionGuard`` around the application the client is answered 503.
+    ``issuer=settings.issuer_url`` of the ``AuthSettings`` redirects name it (RFC 9207); clients compare it letter by
+    letter. ``repository`` may be of either kind, and stays the caller's to close. While the store can't answer, its
+    error is raised; with ``FusionGuard`` around the application the client is answered 503.
     """
 
     def __init__(
@@ -100,7 +101,7 @@ class FusionAuthorizationServer(OAuthAuthorizationServerProvider[GrantedCode, Gr
         repository: TokenRepository | AsyncTokenRepository,
         consent: AskForConsent,
         *,
-        issuer: str | None = None,
+        issuer: AnyHttpUrl | str | None = None,
         lifetimes: Lifetimes | None = None,
         max_unused_clients: int = MAX_UNUSED_CLIENTS,
         clock: Callable[[], datetime] | None = None,
@@ -110,7 +111,7 @@ class FusionAuthorizationServer(OAuthAuthorizationServerProvider[GrantedCode, Gr
         self._verification = Verification(repository)
         self._vault = self._verification.vault
         self._ask = consent
-        self._issuer = issuer
+        self._issuer = None if issuer is None else str(issuer)
         self._lifetimes = last
         self._clock = clock
         self._tickets = Tickets(self._vault, clock, last.consent)

@@ -35,12 +35,13 @@ class Host:
 
     def __init__(self, vault: TokenRepository | AsyncTokenRepository, url: str, **options: Any) -> None:
         self.url = url
-        self.server = FusionAuthorizationServer(vault, self._ask, issuer=url, **options)
+        self.issuer = AnyHttpUrl(url)
+        self.server = FusionAuthorizationServer(vault, self._ask, issuer=self.issuer, **options)
         self.users: dict[str, IssuedToken] = {}
         self.asked: list[ConsentRequest] = []
         self.http = httpx2.Client(base_url=url, timeout=30)
         settings = AuthSettings(
-            issuer_url=AnyHttpUrl(url),
+            issuer_url=self.issuer,
             resource_server_url=AnyHttpUrl(f"{url}/mcp"),
             validate_token_resource=True,
             required_scopes=["read"],

@@ -28,7 +28,7 @@ def test_a_user_who_consents_lets_a_client_act_as_their_tenant(host: Host, vault
     client = host.register()
     back = host.browse(client, "ada", scope="read")
     assert back["state"] == "s"
-    assert back["iss"] == host.url
+    assert back["iss"] == str(host.issuer)
     tokens = host.exchange(client, back["code"]).json()
     assert tokens["token_type"] == "Bearer"
     assert tokens["scope"] == "read"
@@ -56,7 +56,7 @@ def test_the_page_is_told_who_asks_and_for_what(host: Host) -> None:
 
 def test_a_user_who_refuses_gives_nothing(host: Host) -> None:
     back = host.browse(host.register(), "nobody")
-    assert back == {"error": "access_denied", "state": "s", "iss": host.url}
+    assert back == {"error": "access_denied", "state": "s", "iss": str(host.issuer)}
 
 
 def test_a_code_is_good_once_and_used_again_it_ends_the_grant(host: Host) -> None:
