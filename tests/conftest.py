@@ -6,6 +6,7 @@ from importlib.util import find_spec
 
 import pytest
 
+from tests.crash.surroundings import can_mount, can_trace
 from tests.integrations.peers import KEY_VALUE, MCP_SDK, PEER_TESTS_VARIABLE
 from tests.servers.databases import VARIABLES, server_url
 
@@ -60,6 +61,14 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.section("The OpenID provider was left out")
         terminalreporter.line("It runs on Node.js, and npm fetches it. With both, and the network, to test against it:")
         terminalreporter.line("    FUSION_STORE_TEST_PROVIDER=1 python -m pytest tests/provider")
+    if not can_trace():
+        terminalreporter.section("Kills and failures at system calls were left out")
+        terminalreporter.line(
+            "strace isn't installed, or may not trace other processes here (kernel.yama.ptrace_scope)."
+        )
+    if not can_mount():
+        terminalreporter.section("A real full disk was left out")
+        terminalreporter.line("Only root may mount the small file system that it needs.")
     if _NO_SERVER:
         terminalreporter.section(f"Servers left out: {', '.join(_NO_SERVER)}")
         terminalreporter.line("To test on one, name a database whose user may create and drop others:")

@@ -1,0 +1,132 @@
+"""Every operation, broken off at each of the system calls that it makes on the store's files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from shutil import rmtree
+from typing import NamedTuple
+
+import pytest
+
+from tests.crash.operations import AFTERWARDS, OPERATIONS, Facts
+from tests.crash.stores import Store, state
+from tests.crash.surroundings import POINTS, chance, some
+from tests.crash.trials import Worker
+from tests.crash.worker import ACKNOWLEDGED
+
+Copy = Callable[[str], tuple[Store, Facts]]
+
+MAIN = ("create", "store", "delete a tenant", "rotate", "refresh", "change keys")
+CASES = [(name, kind) for name in (OPERATIONS if POINTS > 1 else MAIN) for kind in OPERATIONS[name].kinds]
+NAMES = [f"{name}, {kind}" for name, kind in CASES]
+# What fails where no room is left.
+WRITING = ("write", "pwrite64", "ftruncate", "fallocate", "fsync", "fdatasync", "mkdir")
+# Failing, these leave open, mapped or locked what the library has every right to believe given back.
+NEVER_FAILING = ("close", "munmap", "mmap", "fcntl")
+
+# SQLite takes a sector that can't be read for damage, and doesn't say why it can't open a file.
+SQLITE_ANSWERS = {"pread64": {"CorruptStore"}, **dict.fromkeys(("openat", "newfstatat"), {"PermissionDenied"})}
+
+
+class Known(NamedTuple):
+    """What an operation does when nothing goes wrong: its calls, and the states before and after it."""
+
+    calls: list[str]
+    before: list[str]
+    after: list[str]
+
+
+_known: dict[tuple[str, str], Known] = {}
+
+
+class Broken:
+    """One operation on stores of one kind, to be broken off."""
+
+    def __init__(self, name: str, kind: str, worker: Worker, copy: Copy) -> None:
+        self.name, self.kind, self._worker, self._copy = name, kind, worker, copy
+        self.facts = self._place()[1]
+        if (name, kind) not in _known:
+            _known[name, kind] = self._watch()
+        self.calls, self.before, self.after = _known[name, kind]
+
+    def _watch(self) -> Known:
+        store = self.fresh()
+        self._worker.kill_before(store, self.name, self.facts)
+        before = self.state_of(store)
+        store = self.fresh()
+        trial = self._worker.run_and_kill(store, self.name, self.facts, "")
+        assert trial.is_acknowledged, trial
+        return Known(trial.calls, before, self.state_of(store))
+
+    def _place(self) -> tuple[Store, Facts]:
+        store, facts = self._copy(self.kind)
+        if OPERATIONS[self.name].begins_empty:
+            rmtree(store.path, ignore_errors=True)
+            store.path.unlink(missing_ok=True)
+        return store, facts
+
+    def fresh(self) -> Store:
+        """The store as it was before, in a place of its own."""
+        return self._place()[0]
+
+    def state_of(self, store: Store) -> list[str]:
+        """What a store that was broken off holds when it is opened again."""
+        with OPERATIONS[self.name].finish(store) as vault:
+            return state(vault, self.facts.names())
+
+
+@pytest.fixture
+def broken(request: pytest.FixtureRequest, worker: Worker, copy: Copy) -> Broken:
+    name, kind = request.param
+    return Broken(name, kind, worker, copy)
+
+
+@pytest.mark.parametrize("broken", CASES, ids=NAMES, indirect=True)
+def test_killed_at_any_system_call_it_was_made_as_a_whole_or_not_at_all(broken: Broken, worker: Worker) -> None:
+    points = some(range(1, len(broken.calls) + 1), chance("kill", broken.name, broken.kind))
+    for number in points:
+        store = broken.fresh()
+        trial = worker.run_and_kill(store, broken.name, broken.facts, f"all:signal=KILL:when={number}")
+        found = broken.state_of(store)
+        if trial.is_acknowledged:
+            assert found == broken.after, number
+        else:
+            assert found in (broken.before, broken.after), number
+        rmtree(store.folder)
+
+
+@pytest.mark.parametrize("broken", CASES, ids=NAMES, indirect=True)
+def test_a_broken_disk_is_told_as_what_it_is_and_loses_nothing(broken: Broken, worker: Worker) -> None:
+    points = [(*call, again) for call in numbered(broken.calls) if call[0] not in NEVER_FAILING for again in ("", "+")]
+    for name, number, again in some(points, chance("EIO", broken.name, broken.kind)):
+        own = SQLITE_ANSWERS.get(name, set()) if broken.kind.startswith("sqlite") else set()
+        fail(broken, worker, f"{name}:error=EIO:when={number}{again}", {"StorageIO", *own})
+
+
+@pytest.mark.parametrize("broken", CASES, ids=NAMES, indirect=True)
+def test_a_full_disk_is_told_as_what_it_is_and_loses_nothing(broken: Broken, worker: Worker) -> None:
+    points = [(*call, again) for call in numbered(broken.calls) if call[0] in WRITING for again in ("", "+")]
+    for name, number, again in some(points, chance("ENOSPC", broken.name, broken.kind)):
+        error = {"StorageFull", "StorageIO"} if "sync" in name else {"StorageFull"}
+        fail(broken, worker, f"{name}:error=ENOSPC:when={number}{again}", error)
+
+
+def fail(broken: Broken, worker: Worker, injection: str, errors: set[str]) -> None:
+    """Break the operation by that injection: it succeeds all the same, or raises one of these or ``OutcomeUnknown``."""
+    store = broken.fresh()
+    trial = worker.run(store, broken.name, broken.facts, injection)
+    assert trial.answer in {ACKNOWLEDGED, "OutcomeUnknown", *errors}, injection
+    assert trial.afterwards == ACKNOWLEDGED, injection
+    found = [line for line in broken.state_of(store) if f'"{AFTERWARDS}"' not in line]
+    if trial.is_acknowledged:
+        assert found == broken.after, injection
+    elif trial.answer in errors and OPERATIONS[broken.name].is_one_step:
+        assert found == broken.before, injection
+    else:
+        assert found in (broken.before, broken.after), injection
+    rmtree(store.folder)
+
+
+def numbered(calls: list[str]) -> list[tuple[str, int]]:
+    """Each call with its number among those of its name."""
+    return [(call, calls[: at + 1].count(call)) for at, call in enumerate(calls)]
