@@ -26,11 +26,16 @@ from fusion_store import (
     Unavailable,
 )
 
+_NO_ROOM: Final = "no room is left where the SQLite database lies"
 _NOT_UTF8: Final = "Could not decode to UTF-8"
 
 
 class UnreadableText(CorruptStore):
     """A text column holds something else than UTF-8."""
+
+
+class NoRoomForIndex(StorageFull):
+    """SQLite can't make the index of its log larger. That comes last in a commit, when the log may hold it already."""
 
 
 class Deadlock(Busy):
@@ -58,7 +63,7 @@ def translated_commit() -> Iterator[None]:
         translation = translate(error)
         if translation is None:
             raise
-        if isinstance(translation, StorageIO | Unavailable | CorruptStore):
+        if isinstance(translation, StorageIO | Unavailable | CorruptStore | NoRoomForIndex):
             raise OutcomeUnknown("the commit failed half-way: it may have been made or not") from None
         raise translation from None
 
@@ -86,7 +91,9 @@ def _translate_sqlite(error: Exception) -> FusionStoreError:  # noqa: PLR0911
         case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
             return Busy("the SQLite database was locked by others for longer than lock_timeout")
         case sqlite3.SQLITE_FULL:
-            return StorageFull("no room is left where the SQLite database lies")
+            return StorageFull(_NO_ROOM)
+        case sqlite3.SQLITE_IOERR if code == sqlite3.SQLITE_IOERR_SHMSIZE:
+            return NoRoomForIndex(_NO_ROOM)
         case sqlite3.SQLITE_READONLY:
             return ReadOnly("the SQLite database can't be written")
         case sqlite3.SQLITE_PERM | sqlite3.SQLITE_AUTH | sqlite3.SQLITE_CANTOPEN:

@@ -24,8 +24,13 @@ WRITING = ("write", "pwrite64", "ftruncate", "fallocate", "fsync", "fdatasync", 
 # Failing, these leave open, mapped or locked what the library has every right to believe given back.
 NEVER_FAILING = ("close", "munmap", "mmap", "fcntl")
 
-# SQLite takes a sector that can't be read for damage, and doesn't say why it can't open a file.
-SQLITE_ANSWERS = {"pread64": {"CorruptStore"}, **dict.fromkeys(("openat", "newfstatat"), {"PermissionDenied"})}
+# SQLite takes a sector that can't be read for damage, and doesn't say why it can't open a file or enlarge an index.
+SQLITE_ANSWERS = {
+    "pread64": {"CorruptStore"},
+    "pwrite64": {"StorageFull"},
+    "openat": {"PermissionDenied"},
+    "newfstatat": {"PermissionDenied"},
+}
 
 
 class Known(NamedTuple):
