@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
     from fusion_store.backend import Backend, RecordRepository
-    from fusion_store.layers import KeyProvider, Keyring
+    from fusion_store.layers import CacheOptions, KeyProvider, Keyring
 
 ENTRY_POINT_GROUP: Final = "fusion_store.backends"
 
@@ -55,6 +55,7 @@ def get_repository(
     *,
     create: bool = True,
     encryption_keys: Sequence[str] | Keyring | KeyProvider | None = None,
+    cache: bool | CacheOptions = False,
     token_prefix: str | None = None,
     clock: Callable[[], datetime] | None = None,
 ) -> TokenRepository:
@@ -67,6 +68,8 @@ def get_repository(
     - ``encryption_keys``: keys to seal payloads with, the first, and to open them with, all; as strings, a
       ``Keyring`` or a ``KeyProvider``. By default ``FUSION_STORE_KEYS`` (separated by commas) or
       ``FUSION_STORE_KEY_FILE`` (one a line, mode 0600); without any, a sealed store still lists and revokes.
+    - ``cache``: True, or ``fusion_store.layers.CacheOptions``, answers repeated validations from memory; a token that
+      another process revokes may then be answered for one second more, or for as long as the options say.
     - ``token_prefix``: new API tokens are ``PREFIX_`` and 49 base62 characters, the form secret scanners know;
       by default 64 hex characters.
     - ``clock``: answers the present as an aware datetime; by default the system's.
@@ -81,7 +84,7 @@ def get_repository(
     backend, parsed = find_backend(url)
     repository = backend.open(parsed, OpenOptions(create, token_prefix, clock))
     try:
-        return _encrypted(repository, keyring)
+        return _cached(_encrypted(repository, keyring), cache)
     except BaseException:
         repository.close()
         raise
@@ -97,6 +100,16 @@ def _encrypted(repository: RecordRepository, keyring: Keyring | None) -> RecordR
     from fusion_store.layers import EncryptedTokenRepository
 
     return EncryptedTokenRepository(repository, keyring or ())
+
+
+def _cached(repository: RecordRepository, cache: bool | CacheOptions) -> RecordRepository:
+    if cache is False:
+        return repository
+    from fusion_store.layers import CachedTokenRepository, CacheOptions
+
+    if cache is not True and not isinstance(cache, CacheOptions):
+        raise ConfigError("cache: must be True, False or CacheOptions")
+    return CachedTokenRepository(repository, CacheOptions() if cache is True else cache)
 
 
 def find_keyring(keys: Sequence[str] | Keyring | KeyProvider | None = None) -> Keyring | None:

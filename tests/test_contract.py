@@ -65,6 +65,16 @@ def encrypted(make: Callable[[Path], ContractStore], cipher: str) -> Callable[[P
     return sealed
 
 
+def cached(make: Callable[[Path], ContractStore]) -> Callable[[Path], ContractStore]:
+    """The same store, validations answered from memory."""
+
+    def remembering(folder: Path) -> ContractStore:
+        store = make(folder)
+        return replace(store, options={**store.options, "cache": True})
+
+    return remembering
+
+
 BACKENDS = {
     "memory": Case(None, memory),
     "sqlite": Case("sqlalchemy", sqlite),
@@ -77,10 +87,11 @@ CASES = BACKENDS | {
     for name, case in BACKENDS.items()
     for suffix, cipher in (("encrypted", Cipher.FERNET), ("aes-gcm", Cipher.AES_256_GCM))
 }
+CASES |= {f"{name}+cached": case._replace(make=cached(case.make)) for name, case in CASES.items()}
 
 
 def chosen_cases() -> list[str]:
-    """The cases named in the environment; else every backend at hand, and memory sealed too.
+    """The cases named in the environment; else every backend at hand, and memory with each layer.
 
     At hand are those whose driver is installed and whose server, if they need one, the environment names.
     """
@@ -91,7 +102,7 @@ def chosen_cases() -> list[str]:
     ]
     named = os.environ.get(BACKENDS_VARIABLE)
     if named is None:
-        return [name for name in installed if name in BACKENDS or name.startswith("memory")]
+        return [name for name in installed if name in BACKENDS or (name.startswith("memory") and name.count("+") == 1)]
     names = [name.strip() for name in named.split(",")]
     for name in names:
         if name not in installed:

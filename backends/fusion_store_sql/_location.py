@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -47,6 +47,10 @@ class Location(ABC):
     @abstractmethod
     def connect(self) -> Database:
         """Open the database."""
+
+    @abstractmethod
+    def signal_reader(self) -> AbstractContextManager[Callable[[], int]]:
+        """As ``Storage.signal_reader``, by a connection of its own."""
 
     @abstractmethod
     def bytes_on_disk(self, connection: Connection) -> int:

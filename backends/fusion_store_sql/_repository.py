@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime
 from os import PathLike
 from pathlib import Path
@@ -277,6 +278,9 @@ class SQLTokenRepository(RecordRepository):
         with self._database.read() as connection:
             value: int = connection.scalars(select(signals.c.value).where(signals.c.name == CHANGES)).one()
             return value
+
+    def signal_reader(self) -> AbstractContextManager[Callable[[], int]]:
+        return self._location.signal_reader()
 
     def scan_records(self, after: str | None, limit: int) -> RecordPage:
         with self._database.snapshot() as connection:

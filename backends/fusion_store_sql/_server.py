@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from abc import abstractmethod
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, ClassVar, Final, NamedTuple
 
@@ -43,6 +43,7 @@ from fusion_store_sql._location import Location
 from fusion_store_sql._marks import read_mark
 from fusion_store_sql._scan import scan_page
 from fusion_store_sql._schema import LOCK_TABLE
+from fusion_store_sql._signals import server_signal
 
 POOL_PARAMETERS: Final = ("pool_size", "pool_timeout", "connect_timeout", "statement_timeout", "lock_timeout")
 """What every server's URL may say."""
@@ -144,6 +145,9 @@ class ServerLocation(Location):
             pool_pre_ping=True,
         )
         return Database(engine, reading=self.reading, snapshot=self.snapshot)
+
+    def signal_reader(self) -> AbstractContextManager[Callable[[], int]]:
+        return server_signal(self._engine(poolclass=NullPool))
 
     def _engine(self, **pool: Any) -> Engine:
         return create_engine(

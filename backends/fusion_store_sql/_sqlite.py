@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
@@ -20,6 +20,7 @@ from fusion_store.backend import StoreURL
 from fusion_store_sql._database import WRITING, Database
 from fusion_store_sql._errors import translated
 from fusion_store_sql._location import Location
+from fusion_store_sql._signals import sqlite_signal
 
 OLDEST_SQLITE: Final = (3, 35)
 _LOCK_TIMEOUT_SECONDS: Final = 30.0
@@ -81,6 +82,9 @@ class SQLiteLocation(Location):
         engine = self._engine(poolclass=QueuePool, pool_size=_IDLE_CONNECTIONS, max_overflow=-1)
         event.listen(engine, "checkout", _check_foreign_keys)
         return Database(engine, writing={WRITING: True}, one_writer=True)
+
+    def signal_reader(self) -> AbstractContextManager[Callable[[], int]]:
+        return sqlite_signal(lambda: _connect(self.path, self._lock_timeout))
 
     def _engine(self, **pool: Any) -> Engine:
         if sqlite3.sqlite_version_info < OLDEST_SQLITE:

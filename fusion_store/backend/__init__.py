@@ -23,7 +23,7 @@ from fusion_store.backend._backend import Backend, OpenOptions
 from fusion_store.backend._check import check_record
 from fusion_store.backend._dump import Dump, read_dump, write_dump
 from fusion_store.backend._guard import InFlightGuard
-from fusion_store.backend._last_used import LastUsedCoalescer
+from fusion_store.backend._last_used import LastUsedCoalescer, TokenUse
 from fusion_store.backend._modes import ENCRYPTION_MARK, PLAIN_MARK, Mode, holds_records, mode_of, refusal, settle_mode
 from fusion_store.backend._payloads import SEALED_MAGIC, VouchedPayload
 from fusion_store.backend._repository import RecordRepository
@@ -60,6 +60,7 @@ __all__ = [
     "StoreURL",
     "TenantCounts",
     "TenantRecord",
+    "TokenUse",
     "VouchedPayload",
     "check_record",
     "hash_token",

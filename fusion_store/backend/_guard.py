@@ -11,6 +11,9 @@ class InFlightGuard:
     """Counts the calls under way; once closed, refuses new ones.
 
     ``with guard:`` around every use of the storage. Layers share the guard of the repository they wrap.
+
+    A call takes no lock. It stands in ``under_way`` first and looks at ``refusal`` then; whoever closes refuses first
+    and looks for calls then: so one of them sees the other. Lists are appended to and popped from in one step.
     """
 
     def __init__(self) -> None:
@@ -18,37 +21,45 @@ class InFlightGuard:
 
     def reset(self) -> None:
         """Start anew, as after a fork: the calls of other threads are gone."""
-        self._lock = threading.Lock()
-        self._idle = threading.Condition(self._lock)
-        self._under_way = 0
-        self._refusal: type[StoreError] | None = None
+        self._idle = threading.Condition()
+        self.under_way: list[None] = []
+        self.refusal: type[StoreError] | None = None
 
     def __enter__(self) -> None:
-        with self._lock:
-            if self._refusal is not None:
-                raise self._refusal()
-            self._under_way += 1
+        if self.refusal is None:
+            self.under_way.append(None)
+            if self.refusal is None:
+                return
+            self.__exit__()
+        self.check()
 
     def __exit__(self, *_: object) -> None:
-        with self._lock:
-            self._under_way -= 1
-            if self._refusal is not None:
-                self._idle.notify_all()
+        try:
+            self.under_way.pop()
+        except IndexError:
+            return  # in a child that was forked amid this call
+        if self.refusal is not None:
+            self.wake()
 
     def check(self) -> None:
         """Raise what a new call would raise."""
-        if self._refusal is not None:
-            raise self._refusal()
+        if self.refusal is not None:
+            raise self.refusal()
 
     def refuse(self, refusal: type[StoreError]) -> None:
         """Refuse every further call with that error."""
-        self._refusal = refusal
+        self.refusal = refusal
+
+    def wake(self) -> None:
+        """Tell whoever closes that a call has left ``under_way``."""
+        with self._idle:
+            self._idle.notify_all()
 
     def close(self) -> bool:
         """Refuse new calls and wait until none is under way; True for the one caller who is to close the storage."""
         with self._idle:
-            if self._refusal is not None:
+            if self.refusal is not None:
                 return False
-            self._refusal = StoreClosed
-            self._idle.wait_for(lambda: not self._under_way)
+            self.refusal = StoreClosed
+            self._idle.wait_for(lambda: not self.under_way)
             return True

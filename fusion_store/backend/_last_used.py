@@ -7,14 +7,30 @@ import threading
 import weakref
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from datetime import datetime
 from typing import Final
 
 from fusion_store._errors import FusionStoreError, StoreClosed
+from fusion_store.backend._limits import micros
 
 FLUSH_SECONDS: Final = 30.0
 FLUSH_COUNT: Final = 10_000
 
 _log: Final = logging.getLogger("fusion_store")
+
+
+class TokenUse:
+    """The newest use of one token, counted by whoever has no time for a lock at every use.
+
+    Set ``at`` first. Then hand this to ``LastUsedCoalescer.add``, unless ``waits`` says that it lies there already.
+    """
+
+    __slots__ = ("at", "hash", "waits")
+
+    def __init__(self, hash: str, at: datetime) -> None:
+        self.hash = hash
+        self.at = at
+        self.waits = False
 
 
 class LastUsedCoalescer:
@@ -47,33 +63,55 @@ class LastUsedCoalescer:
         self._stopped = False
         self._thread: threading.Thread | None = None
         self._pending: dict[str, int] = {}
+        self._uses: dict[str, TokenUse] = {}
         self._in_write: dict[str, int] = {}
 
     def note(self, hash: str, used_at: int) -> int | None:
         """Record a use; answer the newest one that waits to be written, None when none does."""
         with self._lock:
-            waiting = self._pending.get(hash)
-            if waiting is None:
+            waiting = self._newest(hash)
+            if hash not in self._pending:
                 self._pending[hash] = used_at
-                if len(self._pending) == self._count:
-                    self._wake.set()
-            elif waiting < used_at:
+                self._grew()
+            elif self._pending[hash] < used_at:
                 self._pending[hash] = used_at
-            if self._thread is None and not self._stopped:
-                self._start()
-            return self._in_write.get(hash) if waiting is None else waiting
+            return waiting
+
+    def add(self, use: TokenUse) -> None:
+        """Take in a use that is kept elsewhere: its ``at`` is read when it is written, and ``waits`` is unset then."""
+        with self._lock:
+            use.waits = True
+            earlier = self._uses.get(use.hash, use)
+            if earlier is not use:
+                self._collect(earlier, self._pending)
+            self._uses[use.hash] = use
+            self._grew()
 
     def pending(self, hash: str) -> int | None:
         """The newest use that waits to be written; None when none does."""
         with self._lock:
-            return self._pending.get(hash, self._in_write.get(hash))
+            return self._newest(hash)
+
+    def _newest(self, hash: str) -> int | None:
+        newest = self._pending.get(hash)
+        if newest is None:
+            newest = self._in_write.get(hash)
+        if hash in self._uses:
+            at = micros(self._uses[hash].at, "at")
+            newest = at if newest is None else max(at, newest)
+        return newest
+
+    def _grew(self) -> None:
+        if len(self._pending) + len(self._uses) == self._count:
+            self._wake.set()
+        if self._thread is None and not self._stopped:
+            self._start()
 
     def flush(self) -> None:
         """Write what waits; when that fails it goes on waiting, and the error is raised."""
         with self._flushing:
             with self._lock:
-                batch, self._pending = self._pending, {}
-                self._in_write = batch
+                batch = self._in_write = self._drain()
             try:
                 write = self._write()
                 if batch and write is not None:
@@ -90,8 +128,20 @@ class LastUsedCoalescer:
     def take(self) -> dict[str, int]:
         """What waits to be written, handed over to the caller."""
         with self._lock:
-            taken, self._pending = self._pending, {}
-        return taken
+            return self._drain()
+
+    def _drain(self) -> dict[str, int]:
+        batch, self._pending = self._pending, {}
+        uses, self._uses = self._uses, {}
+        for use in uses.values():
+            self._collect(use, batch)
+        return batch
+
+    def _collect(self, use: TokenUse, batch: dict[str, int]) -> None:
+        # Before its time is read: whoever sets that later finds that the use has to be added again.
+        use.waits = False
+        at = micros(use.at, "at")
+        batch[use.hash] = max(at, batch.get(use.hash, at))
 
     def stop(self) -> None:
         """End the thread, once its flush is over; what waits stays, for ``take``."""

@@ -7,7 +7,7 @@ import os
 import time
 import weakref
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import wraps
 from typing import Concatenate, Final, ParamSpec, TypeVar
 
@@ -42,8 +42,8 @@ class Operations(Storage):
 
     ``encryption`` says whether payloads are ``plain`` or ``encrypted``; ``mode`` is the mark of stores with such.
 
-    ``clock`` answers the present as an aware datetime; by default it is the system's. ``guard`` is given by a
-    layer, which shares the one of the repository it wraps.
+    ``clock`` answers the present as an aware datetime; by default it is the system's. ``guard`` and ``last_used`` are
+    given by a layer, which shares those of the repository it wraps.
     """
 
     encryption: str = "plain"
@@ -55,6 +55,7 @@ class Operations(Storage):
         clock: Callable[[], datetime] | None = None,
         token_prefix: str | None = None,
         guard: InFlightGuard | None = None,
+        last_used: LastUsedCoalescer | None = None,
     ) -> None:
         try:
             self.token_prefix = limits.token_prefix(token_prefix)
@@ -62,7 +63,7 @@ class Operations(Storage):
             raise ConfigError(str(error)) from None
         self.clock = clock
         self.guard = InFlightGuard() if guard is None else guard
-        self._last_used = LastUsedCoalescer(self._write_last_used, guard=self.guard)
+        self._last_used = last_used or LastUsedCoalescer(self._write_last_used, guard=self.guard)
         self._probe = Probe[str]()
         _open_repositories.add(self)
 
@@ -70,6 +71,9 @@ class Operations(Storage):
         if self.clock is None:
             return time.time_ns() // 1000
         return limits.micros(self.clock(), "clock")
+
+    def _moment(self) -> datetime:
+        return datetime.now(UTC) if self.clock is None else limits.moment(self._now())
 
     @operation
     def flush(self) -> None:

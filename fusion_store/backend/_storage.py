@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from os import PathLike
 
 from fusion_store._interface import TokenRepository
@@ -17,6 +18,7 @@ from fusion_store._records import (
     TenantRecord,
 )
 from fusion_store._values import CorruptPlace, StoreStats, Value
+from fusion_store.backend._guard import InFlightGuard
 from fusion_store.backend._rules import Change, Resolve, SecretState, refuse_conflict
 
 
@@ -54,6 +56,8 @@ class Storage(TokenRepository):
 
     backend_name: str
     """What ``health`` calls the backend, for example ``sqlite``."""
+    guard: InFlightGuard
+    """Counts the calls under way."""
 
     # API tokens and tenants
 
@@ -159,6 +163,19 @@ class Storage(TokenRepository):
     @abstractmethod
     def change_signal(self) -> int:
         """A number that differs once a token or tenant was deleted or a token rotated, by whatever process."""
+
+    def signal_reader(self) -> AbstractContextManager[Callable[[], int]]:
+        """Answers the change signal each time it is called: for one thread that looks at it several times a second.
+
+        Entered and called outside the guard. A backend where ``change_signal`` costs a connection gives it one of its
+        own here. One that needs none raises ``StoreClosed`` once the repository is closed.
+        """
+
+        def read() -> int:
+            with self.guard:
+                return self.change_signal()
+
+        return nullcontext(read)
 
     @abstractmethod
     def scan_records(self, after: str | None, limit: int) -> RecordPage:

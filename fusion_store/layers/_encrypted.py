@@ -48,12 +48,11 @@ class EncryptedTokenRepository(Layer):
     state of its own, and changes to the rows of API tokens.
     """
 
-    encryption = "encrypted"
-
     def __init__(self, inner: RecordRepository, keyring: Keyring | KeyProvider | Iterable[Key | str]) -> None:
         super().__init__(inner)
         self.keyring = keyring if isinstance(keyring, Keyring) else Keyring(keyring)
         self.seal = Seal(self.keyring)
+        self.encryption = "encrypted"
         with self.guard:
             self.mode = self._settled_mark()
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from os import PathLike
 
 from fusion_store._records import (
@@ -29,14 +30,18 @@ from fusion_store.backend import (
 class Layer(RecordRepository):
     """Forwards every storage operation to ``inner``; a subclass overrides those it changes.
 
-    It has the clock and token prefix of ``inner``, shares its in-flight guard, and owns it: closing the layer
-    closes ``inner``.
+    It has the clock, token prefix and encryption of ``inner``, shares its in-flight guard and its last-used coalescer,
+    and owns it: closing the layer closes ``inner``.
     """
 
     def __init__(self, inner: RecordRepository) -> None:
-        super().__init__(clock=inner.clock, token_prefix=inner.token_prefix, guard=inner.guard)
+        super().__init__(
+            clock=inner.clock, token_prefix=inner.token_prefix, guard=inner.guard, last_used=inner._last_used
+        )
         self.inner = inner
         self.backend_name = inner.backend_name
+        self.encryption = inner.encryption
+        self.mode = inner.mode
 
     def insert_api_token(self, token: APITokenRecord, tenant: TenantRecord | None, mode: bytes) -> None:
         self.inner.insert_api_token(token, tenant, mode)
@@ -97,6 +102,9 @@ class Layer(RecordRepository):
     def change_signal(self) -> int:
         return self.inner.change_signal()
 
+    def signal_reader(self) -> AbstractContextManager[Callable[[], int]]:
+        return self.inner.signal_reader()
+
     def scan_records(self, after: str | None, limit: int) -> RecordPage:
         return self.inner.scan_records(after, limit)
 
@@ -125,5 +133,13 @@ class Layer(RecordRepository):
         self.inner.finish()
 
     def after_fork(self) -> None:
-        """The repository below is told by itself, and the guard is its own."""
-        self._last_used.reset()
+        """The repository below is told by itself, and what the two share is its own."""
+
+    def check_payload(self, record: Record) -> None:
+        self.inner.check_payload(record)
+
+    def check_outgoing(self, record: Record) -> None:
+        self.inner.check_outgoing(record)
+
+    def check_incoming(self, record: Record) -> None:
+        self.inner.check_incoming(record)

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from datetime import timedelta
 from functools import partial
 
 import pytest
 from msgspec.structs import replace
 
-from fusion_store import SYSTEM_TENANT, AlreadyExists, CorruptRecord, CredentialType, TenantNotFound
+from fusion_store import SYSTEM_TENANT, AlreadyExists, CorruptRecord, CredentialType, StoreLocked, TenantNotFound
 from fusion_store.backend import (
     PLAIN_MARK,
     APITokenRecord,
@@ -148,6 +149,25 @@ def test_the_signal_changes_with_deletions_and_rotations_only(storage: RecordRep
     storage.delete_api_token(last.hash)
     signals.append(storage.change_signal())
     assert len(set(signals)) == len(signals)
+
+
+def test_a_signal_reader_sees_what_others_change(contract_store: ContractStore, storage: RecordRepository) -> None:
+    with ExitStack() as opened:
+        try:
+            other = opened.enter_context(contract_store.open_storage())
+        except StoreLocked:
+            other = storage
+        read = opened.enter_context(storage.signal_reader())
+        seen = [read(), read()]
+        for _ in range(3):
+            issued = other.add_api_token()
+            assert read() == seen[-1]
+            other.delete_api_token(issued.hash)
+            seen.append(read())
+            assert seen[-1] == storage.change_signal()
+
+    assert seen[0] == seen[1]
+    assert len(set(seen)) == len(seen) - 1
 
 
 def test_a_purge_of_api_tokens_raises_the_signal(storage: RecordRepository, clock: ManualClock) -> None:
