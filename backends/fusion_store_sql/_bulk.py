@@ -34,9 +34,9 @@ _MOST_PARAMETERS: Final = 900
 
 _READERS: Final[dict[Table, Callable[[_rows.Row], Record]]] = {
     schema.tenants: _rows.tenant,
-    schema.api_tokens: _rows.api_token,
-    schema.oauth_tokens: lambda row: _rows.secret(row, Kind.OAUTH),
-    schema.service_credentials: lambda row: _rows.secret(row, Kind.CREDENTIAL),
+    schema.api_tokens: _rows.by_name(_rows.api_token),
+    schema.oauth_tokens: _rows.by_name(_rows.oauth_token),
+    schema.service_credentials: _rows.by_name(_rows.credential),
     schema.counters: _rows.counter,
     schema.auth_codes: _rows.auth_code,
 }

@@ -4,19 +4,29 @@ from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import Connection, delete, exists, insert, or_, select, update
+from sqlalchemy import Connection, bindparam, delete, exists, insert, or_, select, update
 
 from fusion_store import SYSTEM_TENANT
 from fusion_store.backend import ENCRYPTION_MARK, settle_mode
+from fusion_store_sql._prepared import Prepared
 from fusion_store_sql._schema import auth_codes, counters, marks, oauth_tokens, service_credentials, signals, tenants
 
 CHANGES: Final = "changes"
 """The name of the change signal."""
 
 
+MARK: Final = Prepared(select(marks.c.value).where(marks.c.name == bindparam("name", type_=marks.c.name.type)), "name")
+"""The value of a mark."""
+SIGNAL: Final = Prepared(
+    select(signals.c.value).where(signals.c.name == bindparam("name", type_=signals.c.name.type)), "name"
+)
+"""The value of a signal."""
+
+
 def read_mark(connection: Connection, name: str) -> bytes | None:
     """The mark's value; None where none stands."""
-    return connection.scalar(select(marks.c.value).where(marks.c.name == name))
+    found = MARK.rows(connection, name)
+    return found[0][0] if found else None
 
 
 def write_mark(connection: Connection, name: str, value: bytes | None) -> None:

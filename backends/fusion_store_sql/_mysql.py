@@ -5,10 +5,11 @@ from __future__ import annotations
 import ssl
 from typing import Any, ClassVar, Final
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, event, text
 
 from fusion_store import ConfigError
 from fusion_store.backend import StoreURL
+from fusion_store_sql._database import Database
 from fusion_store_sql._schema import metadata
 from fusion_store_sql._server import POOL_PARAMETERS, ServerLocation
 
@@ -22,7 +23,8 @@ class MySQLLocation(ServerLocation):
 
     driver = "mysql+pymysql"
     atomic_ddl = False
-    snapshot: ClassVar = {"isolation_level": "REPEATABLE READ"}
+    snapshot: ClassVar = ("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ", "BEGIN")
+    writing: ClassVar = "BEGIN"
 
     def __init__(self, url: StoreURL) -> None:
         super().__init__(url)
@@ -32,6 +34,11 @@ class MySQLLocation(ServerLocation):
         if self._tls_files and self._tls_mode in ("disabled", "preferred"):
             self._tls_mode = "verify_identity"
         self._socket = url.query.get("unix_socket")
+
+    def connect(self) -> Database:
+        database = super().connect()
+        event.listen(database.engine, "connect", _read_committed)
+        return database
 
     def connect_args(self) -> dict[str, Any]:
         limits = self.limits
@@ -89,3 +96,7 @@ class MySQLLocation(ServerLocation):
                 if kind in ("error", "Error") or (kind == "status" and message != "OK"):
                     found.append(f"{table}: {message}")
         return found
+
+
+def _read_committed(connection: Any, record: object) -> None:  # noqa: ARG001
+    connection.query("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")

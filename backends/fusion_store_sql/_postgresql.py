@@ -24,8 +24,8 @@ class PostgreSQLLocation(ServerLocation):
 
     driver = "postgresql+psycopg"
     atomic_ddl = True
-    reading: ClassVar = {"isolation_level": "AUTOCOMMIT"}
-    snapshot: ClassVar = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+    snapshot: ClassVar = ("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",)
+    writing: ClassVar = "BEGIN ISOLATION LEVEL READ COMMITTED"
 
     def __init__(self, url: StoreURL) -> None:
         super().__init__(url)

@@ -2,39 +2,109 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Connection, Table, and_, insert, select, update
+from sqlalchemy import Column, Connection, Table, and_, bindparam, insert, or_, select, tuple_, update
 
-from fusion_store.backend import APITokenRecord, CounterRecord, Place, Record, SecretRecord
+from fusion_store.backend import APITokenRecord, CounterRecord, Kind, Place, Record, SecretRecord
 from fusion_store_sql import _rows
-from fusion_store_sql._database import rows
+from fusion_store_sql._prepared import Prepared
 from fusion_store_sql._schema import api_tokens, counters, tenants
+
+_AFTER_ASCII: Final = "\x7f"
+
+
+def equal(*columns: Column[Any]) -> Any:
+    """Each column equal to the parameter of its name."""
+    return and_(*(column == _parameter(column.name, column) for column in columns))
+
+
+def find_by_key(table: Table) -> Prepared:
+    """The row of a primary key."""
+    key = list(table.primary_key)
+    return Prepared(select(table).where(equal(*key)), *(column.name for column in key))
+
+
+def _parameter(name: str, column: Column[Any]) -> Any:
+    return bindparam(name, type_=column.type)
+
+
+def _begins_with_prefix(column: Column[str]) -> Any:
+    # No BETWEEN: PostgreSQL takes no collation in it.
+    return and_(column >= _parameter("prefix", column), column <= _parameter("last", column))
+
+
+def _token_page(*, of_tenant: bool, is_first: bool) -> Prepared:
+    query = select(api_tokens).order_by(api_tokens.c.created_at, api_tokens.c.hash)
+    if of_tenant:
+        query = query.where(equal(api_tokens.c.tenant_hash))
+    if not is_first:
+        place = (api_tokens.c.created_at, api_tokens.c.hash)
+        query = query.where(tuple_(*place) > tuple_(*(_parameter(column.name, column) for column in place)))
+    return Prepared(query.limit(bindparam("limit")), "tenant_hash", "created_at", "hash", "limit")
+
+
+TOKEN: Final = find_by_key(api_tokens)
+TOKENS_OF_PREFIX: Final = Prepared(
+    select(api_tokens).where(or_(_begins_with_prefix(api_tokens.c.prefix), _begins_with_prefix(api_tokens.c.hash))),
+    "prefix",
+    "last",
+)
+SECRET: Final = {kind: find_by_key(table) for kind, table in _rows.SECRET_TABLES.items()}
+SECRETS_OF_TENANT: Final = {
+    kind: Prepared(select(table).where(equal(table.c.tenant_hash)), "tenant_hash")
+    for kind, table in _rows.SECRET_TABLES.items()
+}
+_TOKEN_PAGES: Final = {
+    (of_tenant, is_first): _token_page(of_tenant=of_tenant, is_first=is_first)
+    for of_tenant in (False, True)
+    for is_first in (False, True)
+}
+_COUNTER: Final = find_by_key(counters)
+_LOCKED_TENANT: Final = Prepared(
+    select(tenants.c.tenant_hash).where(equal(tenants.c.tenant_hash)).with_for_update(), "tenant_hash"
+)
+
+
+def last_of_prefix(prefix: str) -> str:
+    """The last text that may begin with ``prefix`` in a column of letters and digits."""
+    return prefix + _AFTER_ASCII
+
+
+def token_page(tenant_hash: str | None, after: tuple[int, str] | None) -> Prepared:
+    """A page of tokens; its parameters are ``tenant_hash``, ``after`` as two of them, and how many."""
+    return _TOKEN_PAGES[tenant_hash is not None, after is None]
+
+
+def secret_key(place: Place) -> tuple[str, ...]:
+    """The values of the primary key of a secret's row."""
+    if place.kind is Kind.OAUTH:
+        return place.tenant_hash, place.service
+    return place.tenant_hash, place.service, place.credential_type
 
 
 def lock_tenant(connection: Connection, tenant_hash: str) -> bool:
     """Whether the tenant stands; if so it can't be deleted before the transaction ends."""
-    query = select(tenants.c.tenant_hash).where(tenants.c.tenant_hash == tenant_hash)
-    return connection.scalar(query.with_for_update()) is not None
+    return bool(_LOCKED_TENANT.rows(connection, tenant_hash))
 
 
 def find_token(connection: Connection, hash: str) -> APITokenRecord | None:
     """The token with that hash."""
-    found = rows(connection, select(api_tokens).where(api_tokens.c.hash == hash))
+    found = TOKEN.rows(connection, hash)
     return _rows.api_token(found[0]) if found else None
 
 
 def find_secret(connection: Connection, place: Place) -> SecretRecord | None:
     """The record at a place."""
-    table = _rows.SECRET_TABLES[place.kind]
-    found = rows(connection, select(table).where(at(table, place)))
-    return _rows.secret(found[0], place.kind) if found else None
+    found = SECRET[place.kind].rows(connection, *secret_key(place))
+    return _rows.SECRET_READERS[place.kind](found[0]) if found else None
 
 
 def find_counter(connection: Connection, place: Place) -> CounterRecord | None:
     """The counters of a place."""
-    found = rows(connection, select(counters).where(at(counters, place)))
-    return _rows.counter(found[0]) if found else None
+    key = (place.tenant_hash, str(place.kind), place.service, place.credential_type)
+    found = _COUNTER.rows(connection, *key)
+    return _rows.counter(dict(zip(counters.c.keys(), found[0], strict=True))) if found else None
 
 
 def at(table: Table, place: Place) -> Any:

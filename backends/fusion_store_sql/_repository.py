@@ -7,14 +7,12 @@ from contextlib import AbstractContextManager
 from datetime import datetime
 from os import PathLike
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from msgspec.structs import replace
 from sqlalchemy import (
-    Column,
     Connection,
     Table,
-    and_,
     bindparam,
     delete,
     exists,
@@ -22,7 +20,6 @@ from sqlalchemy import (
     insert,
     or_,
     select,
-    tuple_,
     update,
 )
 
@@ -56,9 +53,23 @@ from fusion_store_sql._bulk import insert_records, replace_payloads
 from fusion_store_sql._database import rows
 from fusion_store_sql._errors import UnreadableText
 from fusion_store_sql._location import Location
-from fusion_store_sql._marks import CHANGES, raise_signal, read_mark, settle, write_mark
+from fusion_store_sql._marks import CHANGES, MARK, SIGNAL, raise_signal, settle, write_mark
 from fusion_store_sql._purge import purge
-from fusion_store_sql._queries import at, find_counter, find_secret, find_token, lock_tenant, write
+from fusion_store_sql._queries import (
+    SECRET,
+    SECRETS_OF_TENANT,
+    TOKEN,
+    TOKENS_OF_PREFIX,
+    at,
+    find_counter,
+    find_secret,
+    find_token,
+    last_of_prefix,
+    lock_tenant,
+    secret_key,
+    token_page,
+    write,
+)
 from fusion_store_sql._scan import scan_page
 from fusion_store_sql._schema import (
     HEAD,
@@ -66,11 +77,8 @@ from fusion_store_sql._schema import (
     auth_codes,
     oauth_tokens,
     service_credentials,
-    signals,
     tenants,
 )
-
-_AFTER_ASCII: Final = "\x7f"
 
 
 class SQLTokenRepository(RecordRepository):
@@ -103,10 +111,10 @@ class SQLTokenRepository(RecordRepository):
 
     def read_api_token(self, hash: str) -> APITokenRecord | None:
         try:
-            with self._database.read() as connection:
-                return find_token(connection, hash)
+            found = self._database.ask(TOKEN, hash)
         except UnreadableText:
             raise CorruptRecord("api_token", reason=f"hash {hash[:16]}") from None
+        return _rows.api_token(found[0]) if found else None
 
     def replace_api_token(self, old: APITokenRecord, new: APITokenRecord, old_expires_at: int | None) -> bool:
         def work(connection: Connection) -> bool:
@@ -165,20 +173,13 @@ class SQLTokenRepository(RecordRepository):
     def scan_api_tokens(
         self, tenant_hash: str | None, after: tuple[int, str] | None, limit: int
     ) -> list[APITokenRecord]:
-        query = select(api_tokens).order_by(api_tokens.c.created_at, api_tokens.c.hash).limit(limit)
-        if tenant_hash is not None:
-            query = query.where(api_tokens.c.tenant_hash == tenant_hash)
-        if after is not None:
-            query = query.where(tuple_(api_tokens.c.created_at, api_tokens.c.hash) > after)
-        with self._database.read() as connection:
-            return [_rows.api_token(row) for row in rows(connection, query)]
+        question = token_page(tenant_hash, after)
+        found = self._database.ask(question, tenant_hash, *(after or (None, None)), limit)
+        return [_rows.api_token(row) for row in found]
 
     def find_api_token_records(self, prefix: str) -> list[APITokenRecord]:
-        query = select(api_tokens).where(
-            or_(_begins_with(api_tokens.c.prefix, prefix), _begins_with(api_tokens.c.hash, prefix))
-        )
-        with self._database.read() as connection:
-            return [_rows.api_token(row) for row in rows(connection, query)]
+        found = self._database.ask(TOKENS_OF_PREFIX, prefix, last_of_prefix(prefix))
+        return [_rows.api_token(row) for row in found]
 
     def read_tenant(self, tenant_hash: str, now: int) -> TenantCounts | None:
         query = _tenant_counts(now).where(tenants.c.tenant_hash == tenant_hash)
@@ -195,7 +196,7 @@ class SQLTokenRepository(RecordRepository):
 
     def find_tenants(self, prefix: str) -> list[str]:
         hash = tenants.c.tenant_hash
-        query = select(hash).where(_begins_with(hash, prefix), hash != SYSTEM_TENANT)
+        query = select(hash).where(hash >= prefix, hash <= last_of_prefix(prefix), hash != SYSTEM_TENANT)
         with self._database.read() as connection:
             return list(connection.scalars(query.order_by(hash)))
 
@@ -231,14 +232,14 @@ class SQLTokenRepository(RecordRepository):
         return self._database.write(work)
 
     def read_secret(self, place: Place) -> SecretRecord | None:
-        with self._database.read() as connection:
-            return find_secret(connection, place)
+        try:
+            found = self._database.ask(SECRET[place.kind], *secret_key(place))
+        except UnreadableText:
+            raise CorruptRecord(place.kind, tenant_hash=place.tenant_hash, service=place.service) from None
+        return _rows.SECRET_READERS[place.kind](found[0]) if found else None
 
     def scan_secrets(self, tenant_hash: str, kind: Kind) -> list[SecretRecord]:
-        table = _rows.SECRET_TABLES[kind]
-        with self._database.read() as connection:
-            found = rows(connection, select(table).where(table.c.tenant_hash == tenant_hash))
-        return [_rows.secret(row, kind) for row in found]
+        return [_rows.SECRET_READERS[kind](row) for row in self._database.ask(SECRETS_OF_TENANT[kind], tenant_hash)]
 
     def insert_auth_code(self, code: AuthCodeRecord, mode: bytes) -> None:
         def work(connection: Connection) -> None:
@@ -265,8 +266,8 @@ class SQLTokenRepository(RecordRepository):
     # The store
 
     def read_mark(self, name: str) -> bytes | None:
-        with self._database.read() as connection:
-            return read_mark(connection, name)
+        found = self._database.ask(MARK, name)
+        return found[0][0] if found else None
 
     def write_mark(self, name: str, value: bytes | None) -> None:
         def work(connection: Connection) -> None:
@@ -275,9 +276,8 @@ class SQLTokenRepository(RecordRepository):
         self._database.write(work)
 
     def change_signal(self) -> int:
-        with self._database.read() as connection:
-            value: int = connection.scalars(select(signals.c.value).where(signals.c.name == CHANGES)).one()
-            return value
+        ((value,),) = self._database.ask(SIGNAL, CHANGES)
+        return int(value)
 
     def signal_reader(self) -> AbstractContextManager[Callable[[], int]]:
         return self._location.signal_reader()
@@ -338,11 +338,6 @@ class SQLTokenRepository(RecordRepository):
         self._last_used.reset()
         self.guard.reset()
         self._database.after_fork()
-
-
-def _begins_with(column: Column[str], prefix: str) -> Any:
-    # No BETWEEN: PostgreSQL takes no collation in it.
-    return and_(column >= prefix, column <= prefix + _AFTER_ASCII)
 
 
 def _tenant_counts(now: int) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -23,6 +23,7 @@ from fusion_store_sql import _schema as schema
 
 Row = Mapping[str, Any]
 R = TypeVar("R", TenantRecord, APITokenRecord, SecretRecord, CounterRecord, AuthCodeRecord)
+S = TypeVar("S", APITokenRecord, SecretRecord)
 
 SECRET_TABLES: Final = {Kind.OAUTH: schema.oauth_tokens, Kind.CREDENTIAL: schema.service_credentials}
 _encode_scopes: Final = msgspec.json.Encoder().encode
@@ -64,40 +65,46 @@ def place_columns(place: Place, table: Table) -> dict[str, str]:
 def tenant(row: Row) -> TenantRecord:
     """The tenant in a row of ``tenants``."""
     record = TenantRecord(row["tenant_hash"], row["created_at"])
-    return _verified(record, row, "tenant", record.tenant_hash)
+    return _verified(record, row["checksum"], "tenant", record.tenant_hash)
 
 
-def api_token(row: Row) -> APITokenRecord:
-    """The token in a row of ``api_tokens``."""
+def api_token(row: Sequence[Any]) -> APITokenRecord:
+    """The token in a row of ``api_tokens``, its columns in the table's order."""
+    hash, prefix, tenant_hash, description, scopes, created_at, last_used, expires_at, checksum = row
     try:
-        scopes = _decode_scopes(row["scopes"])
+        granted = _decode_scopes(scopes)
     except (msgspec.MsgspecError, TypeError, UnicodeError):
-        raise CorruptRecord("api_token", tenant_hash=_text(row["tenant_hash"])) from None
-    record = APITokenRecord(
-        hash=row["hash"],
-        prefix=row["prefix"],
-        tenant_hash=row["tenant_hash"],
-        description=row["description"],
-        scopes=scopes,
-        created_at=row["created_at"],
-        last_used=_optional_int(row, "last_used", "api_token"),
-        expires_at=row["expires_at"],
-    )
-    return _verified(record, row, "api_token", record.tenant_hash)
+        raise _corrupt("api_token", tenant_hash) from None
+    record = APITokenRecord(hash, prefix, tenant_hash, description, granted, created_at, last_used, expires_at)
+    if not _is_optional_int(last_used):
+        raise _corrupt("api_token", tenant_hash)
+    return _verified(record, checksum, "api_token", tenant_hash)
 
 
-def secret(row: Row, kind: Kind) -> SecretRecord:
-    """The record in a row of ``oauth_tokens`` or ``service_credentials``."""
-    place = Place(row["tenant_hash"], kind, row["service"], row.get("credential_type", ""))
-    record = SecretRecord(
-        place,
-        payload=_payload(row, kind),
-        expires_at=_optional_int(row, "expires_at", kind),
-        created_at=row["created_at"],
-        updated_at=row["updated_at"],
-        version=row["version"],
-    )
-    return _verified(record, row, kind, place.tenant_hash, place.service)
+def oauth_token(row: Sequence[Any]) -> SecretRecord:
+    """The record in a row of ``oauth_tokens``, its columns in the table's order."""
+    return _secret(Place(row[0], Kind.OAUTH, row[1]), row[2:])
+
+
+def credential(row: Sequence[Any]) -> SecretRecord:
+    """The record in a row of ``service_credentials``, its columns in the table's order."""
+    return _secret(Place(row[0], Kind.CREDENTIAL, row[1], row[2]), row[3:])
+
+
+SECRET_READERS: Final = {Kind.OAUTH: oauth_token, Kind.CREDENTIAL: credential}
+
+
+def by_name(read: Callable[[Sequence[Any]], S]) -> Callable[[Row], S]:
+    """The same for a row whose columns, in the table's order, have names."""
+    return lambda row: read(tuple(row.values()))
+
+
+def _secret(place: Place, columns: Sequence[Any]) -> SecretRecord:
+    payload, expires_at, created_at, updated_at, version, checksum = columns
+    if not isinstance(payload, bytes) or not _is_optional_int(expires_at):
+        raise _corrupt(place.kind, place.tenant_hash, place.service)
+    record = SecretRecord(place, payload, expires_at, created_at, updated_at, version)
+    return _verified(record, checksum, place.kind, place.tenant_hash, place.service)
 
 
 def counter(row: Row) -> CounterRecord:
@@ -111,50 +118,36 @@ def counter(row: Row) -> CounterRecord:
         claim_owner=row["claim_owner"],
         claim_deadline=row["claim_deadline"],
     )
-    _verified(record, row, "counter", place.tenant_hash, place.service)
+    _verified(record, row["checksum"], "counter", place.tenant_hash, place.service)
     return msgspec.structs.replace(record, place=msgspec.structs.replace(place, kind=Kind(place.kind)))
 
 
 def auth_code(row: Row) -> AuthCodeRecord:
     """The code in a row of ``auth_codes``."""
     place = Place(row["tenant_hash"], Kind.AUTH_CODE, row["service"])
-    record = AuthCodeRecord(
-        row["hash"],
-        place,
-        payload=_payload(row, Kind.AUTH_CODE),
-        expires_at=row["expires_at"],
-    )
-    if not isinstance(record.expires_at, int):
-        raise _corrupt(row, Kind.AUTH_CODE)
-    return _verified(record, row, Kind.AUTH_CODE, place.tenant_hash, place.service)
+    payload, expires_at = row["payload"], row["expires_at"]
+    if not isinstance(payload, bytes) or not isinstance(expires_at, int):
+        raise _corrupt(Kind.AUTH_CODE, place.tenant_hash, place.service)
+    record = AuthCodeRecord(row["hash"], place, payload, expires_at)
+    return _verified(record, row["checksum"], Kind.AUTH_CODE, place.tenant_hash, place.service)
 
 
-def _verified(record: R, row: Row, kind: str, tenant_hash: object, service: object = "") -> R:
+def _verified(record: R, checksum: object, kind: str, tenant_hash: object, service: object = "") -> R:
     try:
-        sound = record.checksum() == row["checksum"]
+        sound = record.checksum() == checksum
     except (TypeError, ValueError, OverflowError):
         sound = False
     if not sound:
-        raise CorruptRecord(kind, tenant_hash=_text(tenant_hash), service=_text(service))
+        raise _corrupt(kind, tenant_hash, service)
     return record
 
 
-def _payload(row: Row, kind: str) -> bytes:
-    payload = row["payload"]
-    if not isinstance(payload, bytes):
-        raise _corrupt(row, kind)
-    return payload
+def _is_optional_int(value: object) -> bool:
+    return value is None or isinstance(value, int)
 
 
-def _optional_int(row: Row, column: str, kind: str) -> int | None:
-    value = row[column]
-    if value is not None and not isinstance(value, int):
-        raise _corrupt(row, kind)
-    return value
-
-
-def _corrupt(row: Row, kind: str) -> CorruptRecord:
-    return CorruptRecord(kind, tenant_hash=_text(row["tenant_hash"]), service=_text(row.get("service", "")))
+def _corrupt(kind: str, tenant_hash: object, service: object = "") -> CorruptRecord:
+    return CorruptRecord(kind, tenant_hash=_text(tenant_hash), service=_text(service))
 
 
 def _text(value: object) -> str:

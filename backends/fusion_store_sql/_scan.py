@@ -17,9 +17,9 @@ from fusion_store_sql import _schema as schema
 from fusion_store_sql._database import rows
 
 _READERS: Final[tuple[tuple[Table, str, Callable[[_rows.Row], Record]], ...]] = (
-    (schema.api_tokens, "api_token", _rows.api_token),
-    (schema.oauth_tokens, Kind.OAUTH, lambda row: _rows.secret(row, Kind.OAUTH)),
-    (schema.service_credentials, Kind.CREDENTIAL, lambda row: _rows.secret(row, Kind.CREDENTIAL)),
+    (schema.api_tokens, "api_token", _rows.by_name(_rows.api_token)),
+    (schema.oauth_tokens, Kind.OAUTH, _rows.by_name(_rows.oauth_token)),
+    (schema.service_credentials, Kind.CREDENTIAL, _rows.by_name(_rows.credential)),
     (schema.counters, "counter", _rows.counter),
     (schema.auth_codes, Kind.AUTH_CODE, _rows.auth_code),
 )

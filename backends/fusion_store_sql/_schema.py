@@ -31,18 +31,22 @@ class ByteExact(TypeDecorator[str]):
         super().__init__()
         self.size = size
 
+    def is_binary(self, dialect: Dialect) -> bool:
+        """Whether the product holds it as bytes."""
+        return dialect.name in _MYSQL
+
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        if dialect.name in _MYSQL:
+        if self.is_binary(dialect):
             return dialect.type_descriptor(LONGBLOB() if self.size is None else VARBINARY(self.size))
         return dialect.type_descriptor(Text(collation="C" if dialect.name == "postgresql" else None))
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> Any:
-        return value.encode() if value is not None and dialect.name in _MYSQL else value
+        return value.encode() if value is not None and self.is_binary(dialect) else value
 
     def process_result_value(self, value: Any, dialect: Dialect) -> str | None:
         if value is None:
             return None
-        text: str = value.decode(errors="surrogateescape") if dialect.name in _MYSQL else value
+        text: str = value.decode(errors="surrogateescape") if self.is_binary(dialect) else value
         return text
 
 

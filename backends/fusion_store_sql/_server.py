@@ -84,8 +84,9 @@ class ServerLocation(Location):
 
     driver: ClassVar[str]
     """SQLAlchemy's name of dialect and driver."""
-    reading: ClassVar[dict[str, Any]] = {}
-    snapshot: ClassVar[dict[str, Any]] = {}
+    snapshot: ClassVar[tuple[str, ...]]
+    writing: ClassVar[str]
+    """As ``Database`` has these two."""
 
     def __init__(self, url: StoreURL) -> None:
         self.name = url.scheme
@@ -138,29 +139,32 @@ class ServerLocation(Location):
                     yield connection
 
     def connect(self) -> Database:
-        engine = self._engine(
-            pool_size=self.limits.pool_size,
-            max_overflow=0,
-            pool_timeout=self.limits.pool_timeout,
-            pool_pre_ping=True,
+        limits = self.limits
+        return Database(
+            self._engine("AUTOCOMMIT"),
+            snapshot=self.snapshot,
+            writing=self.writing,
+            pool_size=limits.pool_size,
+            idle_limit=limits.pool_size,
+            pool_timeout=limits.pool_timeout,
         )
-        return Database(engine, reading=self.reading, snapshot=self.snapshot)
 
     def signal_reader(self) -> AbstractContextManager[Callable[[], int]]:
-        return server_signal(self._engine(poolclass=NullPool))
+        return server_signal(self._engine())
 
-    def _engine(self, **pool: Any) -> Engine:
+    def _engine(self, isolation_level: str = "READ COMMITTED") -> Engine:
         return create_engine(
             self._url,
             connect_args=self.connect_args(),
             hide_parameters=True,
-            isolation_level="READ COMMITTED",
-            **pool,
+            isolation_level=isolation_level,
+            paramstyle="format",
+            poolclass=NullPool,
         )
 
     @contextmanager
     def _connection(self) -> Iterator[Connection]:
-        with translated(), self._engine(poolclass=NullPool).connect() as connection:
+        with translated(), self._engine().connect() as connection:
             yield connection
 
     def backup(self, database: Database, path: Path) -> None:

@@ -8,23 +8,22 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 from urllib.parse import quote
 
 from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.exc import DisconnectionError
-from sqlalchemy.pool import NullPool, QueuePool
+from sqlalchemy.pool import NullPool
 
 from fusion_store import AlreadyExists, ConfigError, CorruptStore, PermissionDenied, StorageIO
 from fusion_store.backend import StoreURL
-from fusion_store_sql._database import WRITING, Database
+from fusion_store_sql._database import Database
 from fusion_store_sql._errors import translated
 from fusion_store_sql._location import Location
+from fusion_store_sql._sessions import Session
 from fusion_store_sql._signals import sqlite_signal
 
 OLDEST_SQLITE: Final = (3, 35)
 _LOCK_TIMEOUT_SECONDS: Final = 30.0
-_IDLE_CONNECTIONS: Final = 16
 _RETRY_SECONDS: Final = 0.01
 _SIDE_FILES: Final = ("-wal", "-shm", "-journal")
 
@@ -71,29 +70,31 @@ class SQLiteLocation(Location):
     def migrating(self) -> Iterator[Connection]:
         # A table that is rebuilt takes its children along unless foreign keys are off, which only works outside of
         # transactions.
-        engine = self._engine(poolclass=NullPool)
+        engine = self._engine()
         event.listen(engine, "connect", lambda raw, _: raw.execute("PRAGMA foreign_keys = OFF"))
-        with translated(), engine.execution_options(**{WRITING: True}).begin() as connection:
+        event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+        with translated(), engine.begin() as connection:
             yield connection
             if connection.exec_driver_sql("PRAGMA foreign_key_check").first() is not None:
                 raise CorruptStore("the migrated database would hold records of no tenant: nothing was changed")
 
     def connect(self) -> Database:
-        engine = self._engine(poolclass=QueuePool, pool_size=_IDLE_CONNECTIONS, max_overflow=-1)
-        event.listen(engine, "checkout", _check_foreign_keys)
-        return Database(engine, writing={WRITING: True}, one_writer=True)
+        return Database(
+            self._engine(), snapshot=("BEGIN",), writing="BEGIN IMMEDIATE", one_writer=True, is_fit=_keeps_foreign_keys
+        )
 
     def signal_reader(self) -> AbstractContextManager[Callable[[], int]]:
         return sqlite_signal(lambda: _connect(self.path, self._lock_timeout))
 
-    def _engine(self, **pool: Any) -> Engine:
+    def _engine(self) -> Engine:
         if sqlite3.sqlite_version_info < OLDEST_SQLITE:
             raise ConfigError(f"SQLite {sqlite3.sqlite_version} is too old: the vault needs 3.35 or newer")
-        engine = create_engine(
-            "sqlite+pysqlite://", creator=lambda: _connect(self.path, self._lock_timeout), hide_parameters=True, **pool
+        return create_engine(
+            "sqlite+pysqlite://",
+            creator=lambda: _connect(self.path, self._lock_timeout),
+            hide_parameters=True,
+            poolclass=NullPool,
         )
-        event.listen(engine, "begin", _begin)
-        return engine
 
     def bytes_on_disk(self, connection: Connection) -> int:  # noqa: ARG002
         total = 0
@@ -148,14 +149,8 @@ def _use_wal(connection: sqlite3.Connection, lock_timeout: float) -> None:
         return
 
 
-def _check_foreign_keys(connection: Any, record: object, proxy: object) -> None:  # noqa: ARG001
-    if connection.execute("PRAGMA foreign_keys").fetchone() != (1,):
-        raise DisconnectionError("foreign keys are off")
-
-
-def _begin(connection: Connection) -> None:
-    writing = connection.get_execution_options().get(WRITING)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
+def _keeps_foreign_keys(session: Session) -> bool:
+    return bool(session.cursor.execute("PRAGMA foreign_keys").fetchall() == [(1,)])
 
 
 def create_file(path: Path) -> None:
