@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 class Proxy:
     """``cut_at``: a client's message that holds these bytes is the last: it reaches the server if ``delivers``.
 
-    ``refuses``: new connections are closed at once. ``freezes``: nothing is passed on any more.
+    ``refuses``: new connections are closed at once. ``messages``: how often a client sent something.
     """
 
     port: int
@@ -22,6 +22,7 @@ class Proxy:
     delivers: bool = False
     refuses: bool = False
     cuts: int = 0
+    messages: int = 0
     _open: set[socket.socket] = field(default_factory=set)
 
     def cut_all(self) -> None:
@@ -40,6 +41,7 @@ class Proxy:
             answers.start()
             with suppress(OSError):
                 while message := client.recv(65_536):
+                    self.messages += 1
                     if self.cut_at is not None and self.cut_at in message:
                         self._cut(client, server, message)
                         break

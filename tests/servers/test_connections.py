@@ -35,6 +35,11 @@ KILL_OTHERS = {
     "WHERE datname = current_database() AND pid <> pg_backend_pid()",
     "mariadb": "SELECT id FROM information_schema.processlist WHERE db = DATABASE() AND id <> CONNECTION_ID()",
 }
+COUNT_OTHERS = {
+    "postgresql": "SELECT count(*) FROM pg_stat_activity "
+    "WHERE datname = current_database() AND pid <> pg_backend_pid()",
+    "mariadb": "SELECT count(*) FROM information_schema.processlist WHERE db = DATABASE() AND id <> CONNECTION_ID()",
+}
 
 
 @pytest.fixture
@@ -87,6 +92,49 @@ def test_a_connection_that_the_server_ended_is_replaced(
         kill_others(server, raw)
         assert repository.validate_api_token(issued.token) is not None
         repository.store_oauth_token(issued.hash, "github", OAuthTokenData("access"))
+
+
+def test_a_read_is_one_round_trip(proxy: Proxy, proxied: TokenRepository) -> None:
+    issued = proxied.add_api_token()
+    proxied.store_oauth_token(issued.hash, "github", OAuthTokenData("access"))
+    reads: dict[str, Callable[[], object]] = {
+        "validate": partial(proxied.validate_api_token, issued.token),
+        "validate an unknown one": partial(proxied.validate_api_token, "unknown"),
+        "get": partial(proxied.get_oauth_token, issued.hash, "github"),
+        "find": partial(proxied.find_api_tokens, issued.hash[:10]),
+        "page": proxied.list_api_tokens,
+    }
+    for name, read in reads.items():
+        # Until psycopg has seen a statement a few times, and prepares it.
+        for _ in range(6):
+            read()
+        before = proxy.messages
+        for _ in range(10):
+            read()
+        assert proxy.messages - before == 10, name
+
+
+def test_a_hundred_readers_share_the_pool(server: str, repository: TokenRepository, url: str, raw: Connection) -> None:
+    issued = repository.add_api_token()
+    repository.close()
+    errors = []
+    most = 0
+    with get_repository(with_parameters(url, pool_size=3)) as small:
+
+        def work() -> None:
+            errors.extend(raised(partial(small.validate_api_token, issued.token)) for _ in range(20))
+            errors.append(raised(partial(small.store_oauth_token, issued.hash, "github", OAuthTokenData("access"))))
+
+        threads = [threading.Thread(target=work) for _ in range(100)]
+        for thread in threads:
+            thread.start()
+        while any(thread.is_alive() for thread in threads):
+            most = max(most, rows(raw, COUNT_OTHERS[server])[0][0])
+        for thread in threads:
+            thread.join()
+    assert set(errors) == {None}
+    assert len(errors) == 2100
+    assert 1 <= most <= 3
 
 
 def test_a_server_that_is_away_is_unavailable_and_found_again(proxy: Proxy, proxied: TokenRepository) -> None:

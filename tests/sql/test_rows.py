@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from fusion_store import AlreadyExists, CorruptRecord, FusionStoreError, TokenRepository, get_repository
+from fusion_store import (
+    AlreadyExists,
+    CorruptRecord,
+    CredentialType,
+    FusionStoreError,
+    ServiceCredentials,
+    TokenRepository,
+    get_repository,
+)
 from tests.sql.conftest import fill, raw
 
 
@@ -78,6 +87,22 @@ def test_an_altered_column_is_reported(
         assert report.corrupt[0].service
     with pytest.raises(CorruptRecord):
         list(repository.export_records())
+
+
+@pytest.mark.parametrize("table", ["oauth_tokens", "service_credentials"])
+def test_a_secret_whose_text_does_not_read_is_named(repository: TokenRepository, path: Path, table: str) -> None:
+    (tenant,) = fill(repository, 1)
+    with raw(path) as connection:
+        connection.execute(f"UPDATE {table} SET version = CAST(? AS TEXT) WHERE service = 'github'", (b"\xff",))
+    read = {
+        "oauth_tokens": partial(repository.get_oauth_token, tenant, "github"),
+        "service_credentials": partial(repository.get_credentials, tenant, "github", CredentialType.API_KEY),
+    }[table]
+    for _ in range(3):
+        with pytest.raises(CorruptRecord) as caught:
+            read()
+        assert (caught.value.tenant_hash, caught.value.service) == (tenant, "github")
+    repository.store_credentials(tenant, "mail", ServiceCredentials(CredentialType.BEARER, {"token": "t"}))
 
 
 def test_a_record_moved_to_another_place_is_reported(repository: TokenRepository, path: Path) -> None:
