@@ -117,7 +117,7 @@ def test_a_read_is_one_round_trip(proxy: Proxy, proxied: TokenRepository) -> Non
 def test_a_hundred_readers_share_the_pool(server: str, repository: TokenRepository, url: str, raw: Connection) -> None:
     issued = repository.add_api_token()
     repository.close()
-    errors = []
+    errors: list[Exception | None] = []
     most = 0
     with get_repository(with_parameters(url, pool_size=3)) as small:
 

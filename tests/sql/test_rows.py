@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -94,13 +95,13 @@ def test_a_secret_whose_text_does_not_read_is_named(repository: TokenRepository,
     (tenant,) = fill(repository, 1)
     with raw(path) as connection:
         connection.execute(f"UPDATE {table} SET version = CAST(? AS TEXT) WHERE service = 'github'", (b"\xff",))
-    read = {
+    reads: dict[str, Callable[[], object]] = {
         "oauth_tokens": partial(repository.get_oauth_token, tenant, "github"),
         "service_credentials": partial(repository.get_credentials, tenant, "github", CredentialType.API_KEY),
-    }[table]
+    }
     for _ in range(3):
         with pytest.raises(CorruptRecord) as caught:
-            read()
+            reads[table]()
         assert (caught.value.tenant_hash, caught.value.service) == (tenant, "github")
     repository.store_credentials(tenant, "mail", ServiceCredentials(CredentialType.BEARER, {"token": "t"}))
 
