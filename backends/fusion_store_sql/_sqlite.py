@@ -199,15 +199,17 @@ def _look(path: Path, query: str) -> set[str]:
         is_file = path.is_file()
         if not is_file and path.exists():
             raise ConfigError("the sqlite URL's path is no file")
+        log = path.with_name(path.name + "-wal")
+        has_log = log.exists() and log.stat().st_size > 0
+        if has_log and not (is_file and path.stat().st_size):
+            raise CorruptStore("the SQLite database is lost, and its write-ahead log still there: restore a backup")
         if not is_file:
             return set()
-        logged = path.with_name(path.name + "-wal")
-        # Without a log nobody is writing, and only `immutable` keeps SQLite from making one.
-        immutable = not logged.exists() or not logged.stat().st_size
     except PermissionError:
         raise PermissionDenied("the SQLite database can't be read") from None
     with translated():
-        if immutable:
+        if not has_log:
+            # Nobody is writing, and only `immutable` keeps SQLite from making a log.
             try:
                 return _select(path, "immutable=1", query)
             except sqlite3.DatabaseError:

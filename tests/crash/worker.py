@@ -13,6 +13,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,8 @@ def fork(act: Callable[[], None]) -> int:
 
 
 def main() -> None:
+    # Making a store imports what moves its schema.
+    import_module("fusion_store_sql._migrations")
     while True:
         task: dict[str, Any] = json.loads(hear())
         if "processes" in task:
