@@ -16,10 +16,12 @@ from datetime import timedelta
 from typing import Any, Final
 from uuid import uuid4
 
+import fusion_store
 from fusion_store import (
     CredentialType,
     FusionStoreError,
     OAuthTokenData,
+    OutcomeUnknown,
     ServiceCredentials,
     TokenRepository,
     get_repository,
@@ -66,8 +68,8 @@ class Thread:
         try:
             answer = act()
         except FusionStoreError as error:
-            tell({**call, "failed": type(error).__name__})
-            if type(error).__name__ == "OutcomeUnknown":
+            tell({**call, "failed": name_of(error)})
+            if isinstance(error, OutcomeUnknown):
                 self._tenants.pop(tenant, None)
             return None
         tell({**call, "done": answer})
@@ -139,6 +141,11 @@ class Thread:
             {"do": "delete", "at": f"oauth {service}"},
             lambda: self._vault.delete_oauth_token(tenant, service),
         )
+
+
+def name_of(error: FusionStoreError) -> str:
+    """The name of an error's public class."""
+    return next(kind.__name__ for kind in type(error).__mro__ if kind.__name__ in fusion_store.__all__)
 
 
 def tell(call: dict[str, Any]) -> None:

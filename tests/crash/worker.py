@@ -45,7 +45,7 @@ def outcome(act: Callable[[], object]) -> str:
         act()
     except FusionStoreError as error:
         sys.stderr.write(f"{error}\n")
-        return type(error).__name__
+        return load.name_of(error)
     except BaseException as error:
         return "; ".join("".join(traceback.format_exception(error)).splitlines())
     return ACKNOWLEDGED
