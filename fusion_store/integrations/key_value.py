@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from contextvars import copy_context
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -15,7 +12,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from fusion_store._async import DEFAULT_THREADS, AsyncTokenRepository
+from fusion_store._async import AsyncTokenRepository
 from fusion_store._errors import CorruptRecord, EncryptionError, FusionStoreError, StoreError
 from fusion_store._interface import TokenRepository
 from fusion_store._values import SYSTEM_TENANT, CredentialType, ServiceCredentials
@@ -40,8 +37,9 @@ T = TypeVar("T")
 class FusionKeyValueStore(BaseStore):
     """An ``AsyncKeyValue`` on the vault: entries of one tenant, by default the host's own (``SYSTEM_TENANT``).
 
-    ``repository`` may be of either kind; it is asked in threads, and stays the caller's to close. Stores over the
-    same vault and tenant share their entries, in whatever process they are.
+    ``repository`` may be of either kind; it is asked in threads, and stays the caller's to close. Many stores, say one
+    a tenant, share the threads of one ``AsyncTokenRepository``. Stores over the same vault and tenant share their
+    entries, in whatever process they are.
 
     An entry is a ``custom`` credential of a service called ``key-value:`` with a hash of collection and key, both of
     any length: names and value are in its payload alone, sealed where the vault is. Together they may have 64 KiB as
@@ -63,10 +61,12 @@ class FusionKeyValueStore(BaseStore):
         tenant_hash: str = SYSTEM_TENANT,
         default_collection: str | None = None,
     ) -> None:
-        self._vault = repository.repository if isinstance(repository, AsyncTokenRepository) else repository
+        if not isinstance(repository, AsyncTokenRepository):
+            repository = AsyncTokenRepository(repository)
+        self._repository: AsyncTokenRepository = repository
+        self._vault = repository.repository
         self._tenant_hash = tenant_hash
         self._clock: Callable[[], datetime] = getattr(self._vault, "clock", None) or _system_clock
-        self._threads = ThreadPoolExecutor(DEFAULT_THREADS, thread_name_prefix="fusion-store-key-value")
         super().__init__(default_collection=default_collection, stable_api=True)
 
     async def _get_managed_entry(self, *, collection: str, key: str) -> ManagedEntry | None:
@@ -88,19 +88,18 @@ class FusionKeyValueStore(BaseStore):
         return await self._delete_managed_entries(keys=[key], collection=collection) == 1
 
     async def _delete_managed_entries(self, *, keys: Sequence[str], collection: str) -> int:
-        return await self._run(lambda: sum(self._delete(collection, key) for key in keys))
+        return await self._run(lambda: self._delete(collection, keys))
 
     async def _run(self, call: Callable[[], T]) -> T:
-        loop = asyncio.get_running_loop()
         with _peers_errors(), NotedFailures():
-            return await loop.run_in_executor(self._threads, copy_context().run, call)
+            return await self._repository._run(call)
 
     def _read(self, collection: str, key: str) -> ManagedEntry | None:
-        service = _service(collection, key)
-        found = self._vault.get_credentials(self._tenant_hash, service, CredentialType.CUSTOM)
+        now = self._clock()
+        found = self._vault.get_credentials(self._tenant_hash, _service(collection, key), CredentialType.CUSTOM)
         if found is None:
             return None
-        left = None if found.expires_at is None else found.expires_at - self._clock()
+        left = None if found.expires_at is None else found.expires_at - now
         return _LiveEntry(value=_unpack(found.data, collection, key), left=left)
 
     def _write(self, collection: str, entries: Sequence[tuple[str, ManagedEntry]]) -> None:
@@ -117,9 +116,10 @@ class FusionKeyValueStore(BaseStore):
             raise peer.InvalidTTLError(entry.ttl) from None
         return ServiceCredentials(CredentialType.CUSTOM, data, expires_at)
 
-    def _delete(self, collection: str, key: str) -> bool:
-        service = _service(collection, key)
-        return self._vault.delete_credentials(self._tenant_hash, service, CredentialType.CUSTOM)
+    def _delete(self, collection: str, keys: Sequence[str]) -> int:
+        services = [_service(collection, key) for key in keys]
+        delete = self._vault.delete_credentials
+        return sum(delete(self._tenant_hash, service, CredentialType.CUSTOM) for service in services)
 
 
 @dataclass(kw_only=True)

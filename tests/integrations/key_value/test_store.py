@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import threading
 from collections.abc import Coroutine
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
@@ -21,6 +22,7 @@ from key_value.aio.errors import (
 from key_value.aio.protocols import AsyncKeyValue
 
 from fusion_store import SYSTEM_TENANT, AsyncTokenRepository, CredentialType, TokenRepository, get_repository
+from fusion_store._async import DEFAULT_THREADS
 from fusion_store.integrations.key_value import FusionKeyValueStore
 from fusion_store.testing import ContractStore, ManualClock
 
@@ -183,6 +185,27 @@ def test_names_with_surrogates_are_refused(store: FusionKeyValueStore) -> None:
                 run(call)
         with pytest.raises(InvalidKeyError):
             run(store.delete(key, collection=collection))
+
+
+def test_a_bulk_call_with_a_bad_name_changes_nothing(store: FusionKeyValueStore) -> None:
+    run(store.put("good", {"n": 1}))
+    with pytest.raises(InvalidKeyError):
+        run(store.put_many(["good", "bad\ud800"], [{"n": 2}, {"n": 3}]))
+    with pytest.raises(InvalidKeyError):
+        run(store.delete_many(["good", "bad\ud800"]))
+    assert run(store.get("good")) == {"n": 1}
+
+
+def test_many_stores_share_the_threads_of_one_repository(vault: TokenRepository) -> None:
+    repository = AsyncTokenRepository(vault)
+    before = threading.active_count()
+
+    async def use() -> None:
+        stores = [FusionKeyValueStore(repository, default_collection=f"{number}") for number in range(100)]
+        await asyncio.gather(*(store.put("key", {"a": 1}) for store in stores))
+        assert threading.active_count() <= before + DEFAULT_THREADS
+
+    run(use())
 
 
 def test_names_and_value_together_have_64_kib(store: FusionKeyValueStore) -> None:
