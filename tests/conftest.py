@@ -14,8 +14,17 @@ _NO_DRIVER = find_spec("plyvel") is None
 _NO_KMS = not all(find_spec(name) for name in ("boto3", "moto", "flask", "flask_cors"))
 _HTTP_PACKAGES = ("blockbuster", "django", "fastapi", "flask", "limits", "litestar", "uvicorn", "websockets")
 _NO_HTTP = not all(find_spec(name) for name in (*_HTTP_PACKAGES, "httpx2"))
-_INTEGRATIONS = ("fastmcp", "httpx", "httpx2", "key_value", "mcp", "requests_oauthlib")
-_NO_INTEGRATIONS = _NO_HTTP or not all(find_spec(name) for name in _INTEGRATIONS)
+_PEERS = (
+    "fastmcp",
+    "httpx",
+    "httpx2",
+    "key_value",
+    "mcp",
+    "opentelemetry",
+    "prometheus_client",
+    "requests_oauthlib",
+)
+_NO_INTEGRATIONS = _NO_HTTP or not all(find_spec(name) for name in _PEERS)
 _NO_NODE = not all(shutil.which(name) for name in ("node", "npm"))
 # Its packages come from npm's registry, so it has to be asked for.
 _NO_PROVIDER = _NO_NODE or os.environ.get("FUSION_STORE_TEST_PROVIDER") != "1"

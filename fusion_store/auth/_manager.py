@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -22,6 +22,7 @@ from fusion_store.auth._strategy import AuthContext, Secret, ShowPrompt, Strateg
 
 if TYPE_CHECKING:
     from fusion_store.auth._http import HTTP
+    from fusion_store.layers import Observer
 
 logger: Final = logging.getLogger("fusion_store.auth")
 
@@ -45,6 +46,7 @@ class AuthManager:
     - ``strategies``: by type; by default the built-in ones and those of installed packages.
     - ``http``: what speaks to providers; by default one of its own, closed with the manager.
     - ``services``: configurations by service, for calls that are given none.
+    - ``observers``: told of every request for a new token.
     - ``clock`` answers the present as an aware datetime, ``sleep`` waits for seconds.
 
     It belongs to one event loop. Use it with ``async with``, or await ``aclose``; hosts without a loop of their own use
@@ -59,6 +61,7 @@ class AuthManager:
         http: HTTP | None = None,
         services: Mapping[str, ServiceConfig] | None = None,
         timing: Timing | None = None,
+        observers: Sequence[Observer] = (),
         clock: Callable[[], datetime] | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
@@ -74,7 +77,7 @@ class AuthManager:
         self.sleep = sleep
         self.http = http or HTTP(clock=self.clock)
         self._owns_http = http is None
-        self.renewal = Renewal(self.repository, timing or Timing(), self.clock, sleep)
+        self.renewal = Renewal(self.repository, timing or Timing(), self.clock, sleep, observers)
         self.sign_ins = SignIns()
 
     async def tenant(self, api_token: str) -> Tenant:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -31,10 +31,12 @@ from fusion_store._errors import (
 )
 from fusion_store._values import OAuthTokenData, RefreshClaim
 from fusion_store.auth._strategy import AuthContext, GrantRejected, Strategy
+from fusion_store.layers._observed import entered
 
 if TYPE_CHECKING:
     from fusion_store._async import AsyncTokenRepository
     from fusion_store.auth._config import ServiceConfig
+    from fusion_store.layers import Observer
 
 logger: Final = logging.getLogger("fusion_store.auth")
 
@@ -104,8 +106,10 @@ class Renewal:
         timing: Timing,
         clock: Callable[[], datetime],
         sleep: Callable[[float], Awaitable[None]],
+        observers: Sequence[Observer] = (),
     ) -> None:
         self._repository = repository
+        self._observers = observers
         self._timing = timing
         self._clock = clock
         self._sleep = sleep
@@ -179,7 +183,8 @@ class Renewal:
             if token is not None and not self._is_due(token, refused):
                 await self._release(claim)
                 return token
-            new = await self._ask_provider(target, token)
+            with entered(observer.refresh(target.service) for observer in self._observers):
+                new = await self._ask_provider(target, token)
         except GrantRejected as error:
             if not target.strategy.unattended:
                 return await self._rejected(claim, target, token, refused, error)

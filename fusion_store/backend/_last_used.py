@@ -66,6 +66,11 @@ class LastUsedCoalescer:
         self._uses: dict[str, TokenUse] = {}
         self._in_write: dict[str, int] = {}
 
+    def backlog(self) -> int:
+        """How many tokens' uses wait to be written."""
+        with self._lock:
+            return len(self._pending.keys() | self._uses.keys() | self._in_write.keys())
+
     def note(self, hash: str, used_at: int) -> int | None:
         """Record a use; answer the newest one that waits to be written, None when none does."""
         with self._lock:

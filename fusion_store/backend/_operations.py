@@ -79,6 +79,10 @@ class Operations(Storage):
     def flush(self) -> None:
         self._last_used.flush()
 
+    def last_used_backlog(self) -> int:
+        """How many API tokens were used since their last use was written."""
+        return self._last_used.backlog()
+
     def _write_last_used(self, last_used: Mapping[str, int]) -> None:
         self.touch_api_tokens(last_used)
 

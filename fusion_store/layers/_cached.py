@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -104,11 +105,16 @@ class CachedTokenRepository(Layer):
         self._present: Callable[[], datetime] = self._moment if inner.clock else partial(datetime.now, UTC)
         self._tokens = LiveTokens(self.options.size)
         self._find = self._tokens.find
+        self._counting = threading.Lock()
+        self.misses = 0
+        """Validations that couldn't be answered from memory."""
         self._watch = SignalWatch(inner, self._tokens.clear, self.options.bound.total_seconds(), self._monotonic)
 
     @_from_memory
     def validate_api_token(self, token: str) -> APITokenMetadata | None:
         with self.guard:
+            with self._counting:
+                self.misses += 1
             self._watch.start()
             generation = self._tokens.generation
             metadata = super().validate_api_token(token)

@@ -18,10 +18,25 @@ NEEDS: dict[str, tuple[str, str] | None] = {
     "httpx2": ("httpx2", "auth"),
     "mcp": ("mcp", "mcp"),
     "key_value": ("key_value", "key-value"),
+    "opentelemetry": ("opentelemetry", "tracing"),
+    "prometheus": ("prometheus_client", "metrics"),
 }
 """The library that an adapter can't do without, and the extra that brings it."""
 
-PEERS = {"authlib", "fastapi", "fastmcp", "flask", "httpx", "httpx2", "key_value", "mcp", "requests", "starlette"}
+PEERS = {
+    "authlib",
+    "fastapi",
+    "fastmcp",
+    "flask",
+    "httpx",
+    "httpx2",
+    "key_value",
+    "mcp",
+    "opentelemetry",
+    "prometheus_client",
+    "requests",
+    "starlette",
+}
 
 
 def run(code: str) -> str:

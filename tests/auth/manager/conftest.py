@@ -11,6 +11,7 @@ import pytest
 from fusion_store import OAuthTokenData, get_repository
 from fusion_store.auth import AuthContext, AuthManager, RequestAuth, Secret, Strategy, Tenant
 from fusion_store.auth._config import ServiceConfig
+from fusion_store.layers import Observer
 from fusion_store.testing import ManualClock
 
 SECOND = timedelta(seconds=1)
@@ -76,6 +77,7 @@ class World:
     """A vault with one tenant, the provider, and the time."""
 
     def __init__(self, folder: Path) -> None:
+        self.observers = list[Observer]()
         self.clock = ManualClock()
         self.strategy = Scripted(self.clock)
         self.repository = get_repository(f"sqlite:///{folder}/vault.db", clock=self.clock)
@@ -88,7 +90,13 @@ class World:
 
     def make_manager(self) -> AuthManager:
         """A manager whose waiting moves the clock; many stand for as many processes."""
-        return AuthManager(self.repository, {"scripted": self.strategy}, clock=self.clock, sleep=self._sleep)
+        return AuthManager(
+            self.repository,
+            {"scripted": self.strategy},
+            clock=self.clock,
+            sleep=self._sleep,
+            observers=self.observers,
+        )
 
     def store(self, life: timedelta, **fields: Any) -> OAuthTokenData:
         """A stored token that lives that much longer."""

@@ -22,6 +22,7 @@ from fusion_store import (
 )
 from fusion_store.auth import AuthManager, GrantRejected, Tenant
 from tests.auth.manager.conftest import CONFIG, HOUR, MINUTE, SECOND, Scripted, World
+from tests.monitoring.notebook import Notebook
 
 
 def test_a_token_with_life_left_is_answered_as_it_stands(world: World) -> None:
@@ -395,3 +396,17 @@ def test_an_async_repository_does_as_well(world: World) -> None:
         return new
 
     assert asyncio.run(calls()).access_token == "access 1"
+
+
+def test_observers_are_told_of_each_request_to_the_provider(world: World) -> None:
+    notebook = Notebook()
+    world.observers.append(notebook)
+    world.store(-SECOND)
+    world.get()
+    world.get()
+    world.clock.advance(HOUR)
+    world.strategy.answers = [GrantRejected("invalid_grant")]
+    with pytest.raises(NeedsReauth):
+        world.get()
+
+    assert notebook.seen == [("refresh github", "ok"), ("refresh github", "GrantRejected")]

@@ -1,0 +1,99 @@
+"""Observers are told of every operation, and change none."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from datetime import timedelta
+
+import pytest
+
+from fusion_store import InvalidInput, OAuthTokenData, StoreClosed, TenantNotFound, TokenRepository, get_repository
+from fusion_store.layers import LogObserver, ObservedTokenRepository
+from tests.monitoring.notebook import Notebook
+
+
+def test_every_operation_of_the_interface_is_observed() -> None:
+    operations = {name for name, _ in inspect.getmembers(TokenRepository, callable) if not name.startswith("_")}
+    notebook = Notebook()
+    vault = ObservedTokenRepository(get_repository("memory://"), notebook)
+    vault.close()
+    notebook.seen.clear()
+
+    for name in sorted(operations - {"close"}):
+        method = getattr(vault, name)
+        wanted = [p for p in inspect.signature(method).parameters.values() if p.default is p.empty]
+        keywords = {p.name: timedelta(1) for p in wanted if p.kind is p.KEYWORD_ONLY}
+        with pytest.raises(StoreClosed):
+            method(*("x" for p in wanted if p.kind is p.POSITIONAL_OR_KEYWORD), **keywords)
+
+    assert notebook.seen == [(name, "StoreClosed") for name in sorted(operations - {"close"})]
+
+
+def test_answers_and_errors_come_through() -> None:
+    first, second = Notebook(), Notebook()
+    with ObservedTokenRepository(get_repository("memory://"), first, second) as vault:
+        issued = vault.add_api_token("Ada")
+        assert vault.validate_api_token(issued.token) is not None
+        with pytest.raises(TenantNotFound):
+            vault.store_oauth_token("f" * 64, "github", OAuthTokenData("secret"))
+
+    assert first.seen == [
+        ("add_api_token", "ok"),
+        ("validate_api_token", "ok"),
+        ("store_oauth_token", "TenantNotFound"),
+        ("close", "ok"),
+    ]
+    assert second.seen == first.seen
+
+
+def test_what_is_answered_from_memory_is_a_validation_too() -> None:
+    notebook = Notebook()
+    with ObservedTokenRepository(get_repository("memory://", cache=True), notebook) as vault:
+        token = vault.add_api_token().token
+        assert vault.recall_api_token(token) is None
+        assert vault.validate_api_token(token) is not None
+        assert vault.recall_api_token(token) is not None
+    with ObservedTokenRepository(get_repository("memory://"), notebook) as vault:
+        assert vault.recall_api_token(token) is None
+
+    assert notebook.seen == [
+        ("add_api_token", "ok"),
+        ("validate_api_token", "ok"),
+        ("validate_api_token", "ok"),
+        ("close", "ok"),
+        ("close", "ok"),
+    ]
+
+
+def test_what_failed_is_logged_with_fields_and_without_secrets(caplog: pytest.LogCaptureFixture) -> None:
+    vault = ObservedTokenRepository(get_repository("memory://"), LogObserver())
+    with caplog.at_level(logging.DEBUG, "fusion_store.operations"):
+        issued = vault.add_api_token("Ada's laptop")
+        with pytest.raises(InvalidInput):
+            vault.find_api_tokens("x")
+        vault.close()
+        with pytest.raises(StoreClosed):
+            vault.validate_api_token(issued.token)
+
+    told = [(r.levelname, vars(r)["operation"], vars(r)["outcome"], vars(r)["service"]) for r in caplog.records]
+    assert told == [
+        ("DEBUG", "add_api_token", "ok", ""),
+        ("DEBUG", "find_api_tokens", "InvalidInput", ""),
+        ("DEBUG", "close", "ok", ""),
+        ("WARNING", "validate_api_token", "StoreClosed", ""),
+    ]
+    assert all(vars(record)["duration_ms"] >= 0 for record in caplog.records)
+    for secret in (issued.token, issued.hash, "laptop"):
+        assert secret not in caplog.text
+        assert not any(secret in str(vars(record)) for record in caplog.records)
+
+
+def test_what_is_slow_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    with (
+        caplog.at_level(logging.WARNING, "fusion_store.operations"),
+        ObservedTokenRepository(get_repository("memory://"), LogObserver(slow=timedelta(0))) as vault,
+    ):
+        vault.stats()
+
+    assert "stats: ok" in caplog.text
