@@ -139,6 +139,8 @@ def open_database(folder: Path, *, create: bool = False) -> Any:
                 bloom_filter_bits=10,
                 write_buffer_size=4 * _MIB,
                 lru_cache_size=32 * _MIB,
+                # What a vault holds hardly gets smaller: hashes, tokens, sealed payloads.
+                compression=None,
                 max_open_files=_OPEN_FILES if most_files < 0 else min(_OPEN_FILES, most_files // 2),
             )
         finally:
