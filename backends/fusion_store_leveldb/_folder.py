@@ -141,6 +141,7 @@ def open_database(folder: Path, *, create: bool = False) -> Any:
                 lru_cache_size=32 * _MIB,
                 # What a vault holds hardly gets smaller: hashes, tokens, sealed payloads.
                 compression=None,
+                max_file_size=8 * _MIB,
                 max_open_files=_OPEN_FILES if most_files < 0 else min(_OPEN_FILES, most_files // 2),
             )
         finally:
