@@ -31,8 +31,6 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from msgspec import Struct
-
 from fusion_store.backend import (
     APITokenRecord,
     AuthCodeRecord,
@@ -81,7 +79,7 @@ CODES_BY_HASH: Final = Range(b"c", b"d")
 EVERYTHING: Final = Range(b"", b"\xff")
 
 
-class RecordKey(Struct, frozen=True):
+class RecordKey(NamedTuple):
     """A record's key, taken apart; what a section doesn't have is empty."""
 
     section: int

@@ -53,5 +53,5 @@ APPLICATIONS = {"plain": plain_app, "mcp": mcp_app}
 
 def make() -> ASGIApp:
     """The application of one worker, with a vault of its own open on the shared place."""
-    vault = get_repository(os.environ["LOAD_VAULT"], create=False)
+    vault = get_repository(os.environ["LOAD_VAULT"], create=False, cache="LOAD_CACHE" in os.environ)
     return with_worker(APPLICATIONS[os.environ["LOAD_APPLICATION"]](vault))

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from fusion_store import IssuedToken, TokenRepository, get_repository
+from fusion_store.layers import CacheOptions
 from tests.integrations.load.clients import Client, Watch, keep_asking
 from tests.integrations.load.servers import workers
 from tests.servers.databases import new_database, server_url
@@ -21,6 +22,7 @@ CLIENTS, REVOCATIONS = (64, 100) if LARGE else (16, 20)
 STORES = ["sqlite", *["postgresql"] * (server_url("postgresql") is not None)]
 
 Revoke = Callable[[TokenRepository, IssuedToken], object]
+CACHE_BOUND = CacheOptions().bound.total_seconds()
 WAYS: list[Revoke] = [
     lambda vault, issued: vault.delete_api_token(issued.hash),
     lambda vault, issued: vault.delete_tenant(issued.metadata.tenant_hash),
@@ -39,12 +41,15 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("application", ["plain", "mcp"])
-def test_every_worker_refuses_a_revoked_token(tmp_path: Path, url: str, application: str) -> None:
+@pytest.mark.parametrize("bound", [0.0, CACHE_BOUND], ids=["uncached", "cached"])
+def test_every_worker_refuses_a_revoked_token(tmp_path: Path, url: str, application: str, bound: float) -> None:
+    """Without a cache at once; with one, within its bound."""
     log = tmp_path / "log"
+    environment = {"LOAD_VAULT": url, "LOAD_APPLICATION": application} | ({"LOAD_CACHE": "1"} if bound else {})
     with get_repository(url) as vault:
         issued = [vault.add_api_token() for _ in range(REVOCATIONS)]
-        with workers(log, LOAD_VAULT=url, LOAD_APPLICATION=application) as port:
-            watch = asyncio.run(revoke_under_load(vault, issued, port, application, bound=0))
+        with workers(log, **environment) as port:
+            watch = asyncio.run(revoke_under_load(vault, issued, port, application, bound))
     print(f"{watch.asked} requests; let in for {watch.longest:.3f} s after the revocation")  # noqa: T201 - a figure
     assert watch.wrong == []
     assert len(watch.revoked_at) == len(watch.refused) == REVOCATIONS
