@@ -48,9 +48,10 @@ def main() -> None:
             closing(
                 Stores(
                     folder.absolute(),
-                    arguments.tenants or (1000 if arguments.quick else 10_000),
+                    arguments.tenants or (300 if arguments.quick else 10_000),
                     arguments.backend or backends(),
                     keep=arguments.store_dir is not None,
+                    quick=arguments.quick,
                     say=_say,
                 )
             )
@@ -70,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--quick", action="store_true", help="fewer rounds: a smoke test, no figures to quote")
     parser.add_argument("--only", action="append", choices=GROUPS, metavar="GROUP", help=f"of {', '.join(GROUPS)}")
     parser.add_argument("--backend", action="append", choices=backends(), help="by default all at hand")
-    parser.add_argument("--tenants", type=int, help="in each store; by default 10,000, with --quick 1,000")
+    parser.add_argument("--tenants", type=int, help="in each store; by default 10,000, with --quick 300")
     parser.add_argument("--store-dir", type=Path, metavar="DIR", help="keep the stores there, and use them again")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
     parser.add_argument("--plots", type=Path, metavar="DIR", help="write an SVG for each group there")

@@ -30,6 +30,10 @@ from benchmarks.stores import Stores
 from fusion_store import TokenRepository, get_repository
 
 _CALLS: Final = 20
+_DELETED: Final = 100
+"""The first of the tenants to be deleted."""
+_MOST_FSYNCS: Final = 1.2
+"""One, but for what LevelDB syncs in its own time."""
 
 Operation = Callable[[TokenRepository, int], object]
 """One call; the number is another one each time."""
@@ -45,7 +49,7 @@ _WRITES: Final[dict[str, Operation]] = {
     "store OAuth token": lambda vault, number: vault.store_oauth_token(
         tenants.tenant_hash(number), tenants.SERVICE, tenants.oauth_token(number)
     ),
-    "delete a tenant": lambda vault, number: vault.delete_tenant(tenants.tenant_hash(500 + number)),
+    "delete a tenant": lambda vault, number: vault.delete_tenant(tenants.tenant_hash(_DELETED + number)),
 }
 _OPERATIONS: Final = _READS | _WRITES
 _MOST_ROUND_TRIPS: Final = {("postgresql", "validate, uncached"): 1}
@@ -68,7 +72,7 @@ def counts(stores: Stores) -> Iterator[Observation]:
             if scheme in stores.schemes:
                 url = stores.url(scheme)
                 for name in _WRITES:
-                    yield Observation(f"{scheme}: {name}", "fsyncs", partial(_fsyncs, url, name), 1)
+                    yield Observation(f"{scheme}: {name}", "fsyncs", partial(_fsyncs, url, name), _MOST_FSYNCS)
     for name in ("store OAuth token", "get OAuth token"):
         yield Observation(f"Fernet: {name}", "seals or openings", partial(_seals, name), 1)
 

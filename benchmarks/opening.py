@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -33,7 +34,12 @@ def opening(stores: Stores) -> Iterator[Comparison | Observation]:
             "leveldb: open / raw open", _opens(lambda: get_repository(url)), _opens(_raw_leveldb(url)), 2,
             calls=1, rounds=50,
         )  # fmt: skip
-        yield Observation("leveldb: open after a crash", "ms", lambda: _after_crash(url, stores.folder), 50)
+        yield Observation(
+            "leveldb: open after a crash",
+            "ms",
+            partial(_after_crash, url, stores.folder, crashes=2 if stores.quick else _CRASHES),
+            50,
+        )
     if "sqlite" in stores.schemes:
         url = stores.url("sqlite")
         path = url.removeprefix("sqlite:///")
@@ -43,9 +49,14 @@ def opening(stores: Stores) -> Iterator[Comparison | Observation]:
         )  # fmt: skip
 
 
-def importing(stores: Stores) -> Iterator[Observation]:  # noqa: ARG001
+def importing(stores: Stores) -> Iterator[Observation]:
     """``import fusion_store``, without the standard library's modules."""
-    yield Observation("import fusion_store, beyond the standard library", "ms", _import_milliseconds, 40)
+    yield Observation(
+        "import fusion_store, beyond the standard library",
+        "ms",
+        partial(_import_milliseconds, 5 if stores.quick else 20),
+        40,
+    )
 
 
 def _opens(open_one: Callable[[], Any]) -> Callable[[int], int]:
@@ -65,8 +76,7 @@ def _raw_leveldb(url: str) -> Callable[[], Any]:
     import plyvel
 
     path = url.removeprefix("leveldb:///")
-    options = {"bloom_filter_bits": 10, "write_buffer_size": 4 << 20, "max_open_files": 4096, "paranoid_checks": True}
-    return lambda: plyvel.DB(path, **options)
+    return lambda: plyvel.DB(path, bloom_filter_bits=10, write_buffer_size=4 << 20, max_open_files=4096)
 
 
 def _raw_sqlite(path: str) -> sqlite3.Connection:
@@ -75,13 +85,13 @@ def _raw_sqlite(path: str) -> sqlite3.Connection:
     return connection
 
 
-def _after_crash(url: str, folder: Path) -> float:
+def _after_crash(url: str, folder: Path, *, crashes: int) -> float:
     """Milliseconds, the median of some: a copy of the store, whose process dies with a full write buffer."""
     copy = folder / "crashed"
     shutil.copytree(url.removeprefix("leveldb:///"), copy)
     times = []
     try:
-        for _ in range(_CRASHES):
+        for _ in range(crashes):
             subprocess.run([sys.executable, "-c", _CRASH, f"leveldb:///{copy}", str(_LOGGED)], check=True)  # noqa: S603
             began = time.perf_counter()
             with get_repository(f"leveldb:///{copy}"):
@@ -110,8 +120,8 @@ def crash(url: str, size: int) -> None:
     os._exit(0)
 
 
-def _import_milliseconds() -> float:
-    return statistics.median(_import_once() for _ in range(20))
+def _import_milliseconds(runs: int) -> float:
+    return statistics.median(_import_once() for _ in range(runs))
 
 
 def _import_once() -> float:

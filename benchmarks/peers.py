@@ -27,24 +27,25 @@ _MOST: Final = 10_000
 def peers(stores: Stores) -> Iterator[Comparison]:
     """OAuth tokens read, and API tokens validated."""
     entries = min(stores.count, _MOST)
+    schemes = [scheme for scheme in ("leveldb", "sqlite") if scheme in stores.schemes]
     folder = stores.folder / "peers"
     if find_spec("diskcache"):
         if find_spec("key_value"):
             disk = _key_value(folder, "disk", entries)
-            for scheme in stores.schemes:
+            for scheme in schemes:
                 sealed = _reading(stores.get(scheme, Cipher.FERNET))
                 yield _beside(f"{scheme}: get OAuth token, Fernet / py-key-value disk + Fernet", sealed, disk, 0.25)
         cache = _diskcache(folder, entries)
-        for scheme in stores.schemes:
+        for scheme in schemes:
             yield _beside(f"{scheme}: get OAuth token, plain / diskcache", _reading(stores.get(scheme)), cache)
     if find_spec("rocksdict") and find_spec("key_value"):
         rocks = _key_value(folder, "rocksdb", entries)
-        for scheme in stores.schemes:
+        for scheme in schemes:
             sealed = _reading(stores.get(scheme, Cipher.FERNET))
             yield _beside(f"{scheme}: get OAuth token, Fernet / py-key-value RocksDB + Fernet", sealed, rocks)
     if find_spec("knox"):
         knox = _knox(folder, entries)
-        for scheme in stores.schemes:
+        for scheme in schemes:
             store = stores.get(scheme)
             validate = each(store.vault.validate_api_token, store.sample(tenants.api_token, 6))
             yield _beside(f"{scheme}: validate, uncached / django-rest-knox on SQLite", validate, knox)

@@ -13,6 +13,7 @@ from typing import Any, Concatenate, Final, ParamSpec, Self, TypeVar
 
 from fusion_store._errors import StoreClosed
 from fusion_store._interface import TokenRepository
+from fusion_store._recall import recall_of
 from fusion_store._records import ExportedRecord
 from fusion_store._values import APITokenMetadata
 
@@ -40,12 +41,14 @@ def _coroutine(
 class AsyncTokenRepository:
     """A ``TokenRepository`` for asyncio: the same names and semantics, as coroutines that never block the loop.
 
-    Calls run in up to ``threads`` threads of its own; a call that is cancelled runs on to its end there.
+    Calls run in up to ``threads`` threads of its own; a call that is cancelled runs on to its end there. A token that a
+    cached repository knows is validated at once, in the coroutine.
     Closing it closes ``repository``. Use it with ``async with``, or await ``close``.
     """
 
     def __init__(self, repository: TokenRepository, *, threads: int = DEFAULT_THREADS) -> None:
         self.repository = repository
+        self._recall = recall_of(repository)
         self._closed = False
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="fusion-store")
 
@@ -56,7 +59,14 @@ class AsyncTokenRepository:
         return await loop.run_in_executor(self._threads, copy_context().run, call)
 
     add_api_token = _coroutine(TokenRepository.add_api_token)
-    validate_api_token = _coroutine(TokenRepository.validate_api_token)
+
+    async def validate_api_token(self, token: str) -> APITokenMetadata | None:
+        """As ``TokenRepository.validate_api_token``."""
+        if self._closed:
+            raise StoreClosed
+        known = self._recall(token)
+        return await self._run(partial(self.repository.validate_api_token, token)) if known is None else known
+
     get_api_token = _coroutine(TokenRepository.get_api_token)
     list_api_tokens = _coroutine(TokenRepository.list_api_tokens)
     find_api_tokens = _coroutine(TokenRepository.find_api_tokens)

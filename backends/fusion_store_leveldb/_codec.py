@@ -91,7 +91,7 @@ def decode(key: bytes, value: bytes) -> Record:
 
 def decode_at(location: keys.RecordKey, value: bytes) -> Record:
     """As ``decode``, the key having been taken apart."""
-    if value[:1] != _VERSION:
+    if not value.startswith(_VERSION):
         raise corrupt(location, "unknown format")
     try:
         record, checksum = _record(location, memoryview(value)[1:])

@@ -38,6 +38,7 @@ _is_leveldb_file: Final = re.compile(r"CURRENT|LOCK|LOG|LOG\.old|MANIFEST-\d+|\d
 _MIB: Final = 1 << 20
 _OPEN_FILES: Final = 4096
 
+_DEFAULT_ACL: Final = "system.posix_acl_default"
 # A POSIX default ACL of user rw-, group ---, other ---: what is created in the folder, by whatever thread of LevelDB,
 # is 0600 from its first moment, and no umask applies.
 _PRIVATE_ACL: Final = struct.pack("<I", 2) + b"".join(
@@ -104,14 +105,25 @@ def mark_ready(lock: FolderLock, schema: str = SCHEMA_VERSION) -> None:
 
 
 def make_private(folder: Path) -> None:
-    """Keep others out of the folder, and of what is created in it."""
+    """Keep others out of the folder, and of what is or will be created in it."""
     with translated():
-        if stat.S_IMODE(folder.stat().st_mode) != 0o700:
+        is_narrow = stat.S_IMODE(folder.stat().st_mode) == 0o700
+        if is_narrow and _makes_private_files(folder):
+            return
+        if not is_narrow:
             folder.chmod(0o700)
         if hasattr(os, "setxattr"):
             # Without ACLs, the folder's own mode protects a file until it is narrowed.
             with suppress(OSError):
-                os.setxattr(folder, "system.posix_acl_default", _PRIVATE_ACL)
+                os.setxattr(folder, _DEFAULT_ACL, _PRIVATE_ACL)
+        _narrow_files(folder)
+
+
+def _makes_private_files(folder: Path) -> bool:
+    if hasattr(os, "getxattr"):
+        with suppress(OSError):
+            return os.getxattr(folder, _DEFAULT_ACL) == _PRIVATE_ACL
+    return False
 
 
 def open_database(folder: Path, *, create: bool = False) -> Any:
@@ -127,10 +139,14 @@ def open_database(folder: Path, *, create: bool = False) -> Any:
                 bloom_filter_bits=10,
                 write_buffer_size=4 * _MIB,
                 lru_cache_size=32 * _MIB,
+                # What a vault holds hardly gets smaller: hashes, tokens, sealed payloads.
+                compression=None,
+                max_file_size=8 * _MIB,
                 max_open_files=_OPEN_FILES if most_files < 0 else min(_OPEN_FILES, most_files // 2),
             )
         finally:
-            _narrow_files(folder)
+            if not _makes_private_files(folder):
+                _narrow_files(folder)
 
 
 def check_schema(version: str) -> None:
@@ -200,11 +216,13 @@ def _make_folder(folder: Path) -> None:
 
 
 def _refuse_foreign(folder: Path) -> None:
+    if os.path.lexists(folder / MARKER):
+        return
     try:
         entries = os.listdir(folder)  # noqa: PTH208
     except FileNotFoundError:
         raise StoreNotFound("there is no store at that place") from None
-    if entries and MARKER not in entries:
+    if entries:
         raise ConfigError(f"the folder holds something else than a store: it has no {MARKER} file")
 
 

@@ -31,6 +31,8 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
+from msgspec import Struct
+
 from fusion_store.backend import (
     APITokenRecord,
     AuthCodeRecord,
@@ -79,7 +81,7 @@ CODES_BY_HASH: Final = Range(b"c", b"d")
 EVERYTHING: Final = Range(b"", b"\xff")
 
 
-class RecordKey(NamedTuple):
+class RecordKey(Struct, frozen=True):
     """A record's key, taken apart; what a section doesn't have is empty."""
 
     section: int

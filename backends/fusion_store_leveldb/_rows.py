@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import islice
-from typing import NamedTuple, cast
+from typing import cast
+
+from msgspec import Struct
 
 from fusion_store import SYSTEM_TENANT, CorruptRecord, CorruptStore, backend
 from fusion_store.backend import (
@@ -30,7 +32,7 @@ def has_tenant(view: View, tenant_hash: str) -> bool:
     return view.get(keys.tenant(tenant_hash)) is not None
 
 
-class Found(NamedTuple):
+class Found(Struct, frozen=True):
     """A record that was found, not read yet."""
 
     key: bytes
@@ -43,9 +45,13 @@ class Found(NamedTuple):
 
 
 def find_token(view: View, hash: str) -> Found | None:
-    """The API token with that hash; None when there is none."""
+    """The API token with that hash, from the copy in its index entry where that has one; None when there is none."""
     entry = view.get(keys.token_by_hash(hash))
-    return None if entry is None else _named_by(view, entry, hash)
+    if entry is None:
+        return None
+    key, copy = keys.split_entry(entry)
+    value = copy or view.get(key)
+    return None if value is None else _found(key, value, hash)
 
 
 def find_code(view: View, hash: str) -> Found | None:
@@ -58,7 +64,7 @@ def find_code(view: View, hash: str) -> Found | None:
 def read_token(view: View, hash: str) -> APITokenRecord | None:
     """The API token with that hash; None when there is none."""
     found = find_token(view, hash)
-    return None if found is None else cast(APITokenRecord, found.read())
+    return None if found is None else cast(APITokenRecord, codec.decode_at(found.location, found.value))
 
 
 def read_code(view: View, hash: str) -> AuthCodeRecord | None:
@@ -282,13 +288,6 @@ def _prefix_entries(view: View, found: Found) -> list[bytes]:
         # The prefix is unreadable, so that its entry is found only by what it names.
         return [entry for entry, key in view.scan(keys.TOKENS_BY_PREFIX) if key == found.key]
     return [keys.token_by_prefix(token.prefix, token.hash)]
-
-
-def _named_by(view: View, entry: bytes, hash: str) -> Found | None:
-    """The API token that an index entry by hash names, from the copy in it where there is one."""
-    key, copy = keys.split_entry(entry)
-    value = copy or view.get(key)
-    return None if value is None else _found(key, value, hash)
 
 
 def _found(key: bytes, value: bytes, hash: str) -> Found:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import random
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager
 from typing import Any, Final, TypeVar
 
 from sqlalchemy import Connection, Engine
 
 from fusion_store import Unavailable
 from fusion_store_sql._errors import Deadlock, translate, translated, translated_commit
+from fusion_store_sql._group import GroupCommit
 from fusion_store_sql._prepared import Prepared, Rows
 from fusion_store_sql._sessions import Session, Sessions
 
@@ -22,15 +22,11 @@ _PAUSE_SECONDS: Final = 0.005
 T = TypeVar("T")
 
 
-def _any(session: Session) -> bool:  # noqa: ARG001
-    return True
-
-
 class Database:
     """Sessions in autocommit, and the statements that begin a snapshot and a writer's transaction.
 
-    ``is_fit`` answers whether a session may write; one that may not is replaced. A session that the server has hung up
-    on is replaced too, when that shows at a call's first statement.
+    A session that the server has hung up on is replaced, when that shows at a call's first statement. ``is_fit`` is for
+    a database with one writer, and answers whether a session may write; one that may not is replaced.
     """
 
     def __init__(
@@ -42,20 +38,14 @@ class Database:
         pool_size: int | None = None,
         idle_limit: int = 16,
         pool_timeout: float = 30,
-        one_writer: bool = False,
-        is_fit: Callable[[Session], bool] = _any,
+        is_fit: Callable[[Session], bool] | None = None,
     ) -> None:
         self.engine = engine
         self._dialect = engine.dialect
         self._sessions = Sessions(engine, limit=pool_size, idle_limit=idle_limit, timeout=pool_timeout)
         self._snapshot = snapshot
         self._writing = writing
-        self._is_fit = is_fit
-        self._has_one_writer = one_writer
-        self._writers_turn = self._new_turn()
-
-    def _new_turn(self) -> threading.Lock | nullcontext[None]:
-        return threading.Lock() if self._has_one_writer else nullcontext()
+        self._group = None if is_fit is None else GroupCommit(self._sessions, writing, is_fit)
 
     def ask(self, question: Prepared, *values: Any) -> Rows:
         """All rows that a statement gives which writes nothing: one round trip, without a transaction around it."""
@@ -101,8 +91,7 @@ class Database:
     def write(self, work: Callable[[Connection], T]) -> T:
         """What ``work`` answers, its changes committed; rolled back when it raises.
 
-        It is called again when the database broke it off to resolve a deadlock. On SQLite the threads of a process
-        queue here, where waiting is cheap and fair, not at the file's lock.
+        It is called again when the database broke it off to resolve a deadlock, or undid it with another one.
         """
         for attempt in range(1, _ATTEMPTS):
             try:
@@ -112,8 +101,10 @@ class Database:
         return self._write(work)
 
     def _write(self, work: Callable[[Connection], T]) -> T:
-        with self._writers_turn, translated():
-            session = self._started(self._writing, is_fit=self._is_fit)
+        if self._group is not None:
+            return self._group.write(work)
+        with translated():
+            session = self._started(self._writing)
             try:
                 answer = work(session.connection)
                 with translated_commit():
@@ -124,16 +115,13 @@ class Database:
             self._sessions.give_back(session)
             return answer
 
-    def _started(
-        self, statement: str, arguments: tuple[Any, ...] = (), is_fit: Callable[[Session], bool] = _any
-    ) -> Session:
+    def _started(self, statement: str, arguments: tuple[Any, ...] = ()) -> Session:
         """A session that has run the first statement of a call."""
         while True:
             session = self._sessions.take()
             try:
-                if is_fit(session):
-                    session.cursor.execute(statement, arguments)
-                    return session
+                session.cursor.execute(statement, arguments)
+                return session
             except BaseException as error:
                 if session.is_new or not isinstance(error, Exception) or not isinstance(translate(error), Unavailable):
                     self._release(session, error)
@@ -142,18 +130,16 @@ class Database:
             self._sessions.discard(session)
 
     def _release(self, session: Session, error: BaseException) -> None:
-        """Let go of a session that a call failed on; one that can't be used any more is discarded."""
         if isinstance(error, Exception):
-            with suppress(Exception):
-                session.reset()
-                self._sessions.give_back(session)
-                return
-        self._sessions.discard(session)
+            self._sessions.let_go(session)
+        else:
+            self._sessions.discard(session)
 
     def after_fork(self) -> None:
         """Go on in a forked child: the parent's connections are kept, untouched, and never used."""
         self._sessions.after_fork()
-        self._writers_turn = self._new_turn()
+        if self._group is not None:
+            self._group.reset()
 
     def close(self) -> None:
         """Close every connection."""

@@ -112,6 +112,15 @@ class Sessions:
             with self._changed:
                 self._changed.notify()
 
+    def let_go(self, session: Session) -> None:
+        """Give back a session that a call failed on; one that can't be used any more is discarded."""
+        try:
+            session.reset()
+        except Exception:
+            self.discard(session)
+        else:
+            self.give_back(session)
+
     def discard(self, session: Session) -> None:
         """Close it, and make room for another one."""
         try:

@@ -79,9 +79,7 @@ class SQLiteLocation(Location):
                 raise CorruptStore("the migrated database would hold records of no tenant: nothing was changed")
 
     def connect(self) -> Database:
-        return Database(
-            self._engine(), snapshot=("BEGIN",), writing="BEGIN IMMEDIATE", one_writer=True, is_fit=_keeps_foreign_keys
-        )
+        return Database(self._engine(), snapshot=("BEGIN",), writing="BEGIN IMMEDIATE", is_fit=_keeps_foreign_keys)
 
     def signal_reader(self) -> AbstractContextManager[Callable[[], int]]:
         return sqlite_signal(lambda: _connect(self.path, self._lock_timeout))

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, TypeAlias, Unpack
 
-from fusion_store._async import DEFAULT_THREADS, AsyncTokenRepository
+from fusion_store._async import AsyncTokenRepository
 from fusion_store._errors import FusionStoreError
 from fusion_store._interface import TokenRepository
 from fusion_store.http._bearer import Refusal
@@ -34,7 +33,8 @@ class BearerAuthMiddleware:
     WebSocket gets the same before it is accepted, or is closed where the server can't send one (it has no
     ``websocket.http.response``).
 
-    ``repository`` may be of either kind; it is asked in threads, and stays the caller's to close. ``options`` are
+    ``repository`` may be of either kind, and stays the caller's to close. It is asked in threads, up to 16 of them and
+    each request for ``store_timeout`` at most; a token that a cached one knows needs none. ``options`` are
     described at ``Options``. One that can't be used is ``ConfigError``; single-tenant mode's token is checked
     here, and again when the server starts up, which fails if it isn't live.
     """
@@ -44,7 +44,6 @@ class BearerAuthMiddleware:
     ) -> None:
         self._app = app
         self._gate = Gate(repository, **options)
-        self._threads = ThreadPoolExecutor(DEFAULT_THREADS, thread_name_prefix="fusion-store-http")
         try:
             asyncio.get_running_loop()
         except RuntimeError:
@@ -57,8 +56,7 @@ class BearerAuthMiddleware:
             return
         tenant = None
         if _path(scope) not in self._gate.public:
-            loop = asyncio.get_running_loop()
-            answer = await loop.run_in_executor(self._threads, self._gate.decide, _incoming(scope))
+            answer = await self._gate.decide_async(_incoming(scope))
             if isinstance(answer, Refusal):
                 await self._refuse(answer, scope, receive, send)
                 return
@@ -73,7 +71,7 @@ class BearerAuthMiddleware:
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            await asyncio.get_running_loop().run_in_executor(self._threads, self._gate.check_key)
+            await self._gate.check_key_async()
         except FusionStoreError as error:
             await receive()
             await send({"type": "lifespan.startup.failed", "message": str(error)})

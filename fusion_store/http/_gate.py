@@ -6,11 +6,13 @@ import logging
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple, TypedDict
+from functools import partial
+from typing import Final, NamedTuple, TypeAlias, TypedDict
 
 from fusion_store._async import AsyncTokenRepository
 from fusion_store._errors import ConfigError, FusionStoreError
 from fusion_store._interface import TokenRepository
+from fusion_store._recall import recall_of
 from fusion_store._values import APITokenMetadata
 from fusion_store.http._addresses import authority_host, is_loopback
 from fusion_store.http._bearer import (
@@ -26,6 +28,7 @@ from fusion_store.http._bearer import (
 )
 from fusion_store.http._limits import Limiter, RateLimit
 from fusion_store.http._paths import PublicPaths
+from fusion_store.http._threads import StoreThreads
 
 KEY_VARIABLE: Final = "API_AUTH_KEY"
 
@@ -56,6 +59,8 @@ class Options(TypedDict, total=False):
     - ``required``: False lets requests without credentials through, as nobody. By default True.
     - ``single_tenant``: requests without credentials act as this tenant.
     - ``rate_limit``: how many requests a tenant and an address may make.
+    - ``store_timeout``: for how many seconds a request waits for the store before it is answered 503, by default 5;
+      None: without limit.
     """
 
     realm: str
@@ -66,6 +71,7 @@ class Options(TypedDict, total=False):
     required: bool
     single_tenant: SingleTenant | None
     rate_limit: RateLimit | None
+    store_timeout: float | None
 
 
 class Incoming(NamedTuple):
@@ -76,8 +82,19 @@ class Incoming(NamedTuple):
     peer: str | None
 
 
+class Question(NamedTuple):
+    """What is left to be asked of the store: whose token this is. ``presented`` by the request, or standing in."""
+
+    token: str
+    presented: bool
+
+
+Decision: TypeAlias = APITokenMetadata | Refusal | None
+"""Who called; None for nobody, where nobody may pass."""
+
+
 class Gate:
-    """The decision on a request. ``decide`` and ``check_key`` ask the store, and so block."""
+    """The decision on a request. Whatever has to be waited for is waited for in threads, and not for long."""
 
     def __init__(
         self,
@@ -91,10 +108,12 @@ class Gate:
         required: bool = True,
         single_tenant: SingleTenant | None = None,
         rate_limit: RateLimit | None = None,
+        store_timeout: float | None = 5.0,
     ) -> None:
         self.challenge = Challenge(realm, resource_metadata)
         self.public = PublicPaths(public_paths, public_prefixes)
         self._vault = repository.repository if isinstance(repository, AsyncTokenRepository) else repository
+        self._recall = recall_of(self._vault)
         self._scopes = checked_scopes(scopes)
         self._required = required
         self._key = None if single_tenant is None else single_tenant.key or os.environ.get(KEY_VARIABLE, "")
@@ -102,6 +121,8 @@ class Gate:
             raise ConfigError(f"single-tenant mode needs an API token: set {KEY_VARIABLE}")
         self._allow_remote = single_tenant is not None and single_tenant.allow_remote
         self._limiter = None if rate_limit is None else Limiter(rate_limit)
+        self._counts_afar = self._limiter is not None and self._limiter.is_afar
+        self._threads = StoreThreads(store_timeout)
 
     def check_key(self) -> None:
         """Raise ``ConfigError`` where single-tenant mode's token isn't live, ``FusionStoreError`` where that
@@ -109,15 +130,30 @@ class Gate:
         if self._key is not None and self._vault.validate_api_token(self._key) is None:
             raise ConfigError(f"single-tenant mode: its key ({KEY_VARIABLE}) is no live API token")
 
-    def decide(self, request: Incoming) -> APITokenMetadata | Refusal | None:
-        """Who called; None for nobody, where nobody may pass."""
-        try:
-            return self._decide(request)
-        except FusionStoreError as error:
-            _log.warning("a request was refused, the store being unavailable: %s: %s", type(error).__name__, error)
-            return UNAVAILABLE
+    async def check_key_async(self) -> None:
+        """As ``check_key``."""
+        await self._threads.run(self.check_key)
 
-    def _decide(self, request: Incoming) -> APITokenMetadata | Refusal | None:
+    def decide(self, request: Incoming) -> Decision:
+        """The decision; the calling thread waits."""
+        begin = partial(self._begin, request)
+        try:
+            begun = self._threads.wait(begin) if self._counts_afar else begin()
+            return self._threads.wait(partial(self._ask, begun)) if isinstance(begun, Question) else begun
+        except FusionStoreError as error:
+            return _unavailable(error)
+
+    async def decide_async(self, request: Incoming) -> Decision:
+        """The decision; where this process knows it by itself, without a change of threads."""
+        begin = partial(self._begin, request)
+        try:
+            begun = await self._threads.run(begin) if self._counts_afar else begin()
+            return await self._threads.run(partial(self._ask, begun)) if isinstance(begun, Question) else begun
+        except FusionStoreError as error:
+            return _unavailable(error)
+
+    def _begin(self, request: Incoming) -> Decision | Question:
+        """The decision, where it takes no look at the store. Waits for the rate limits' storage, if that is afar."""
         if self._limiter and (wait := self._limiter.address(request.peer, request.header("x-forwarded-for"))):
             return too_many_requests(wait)
         presented = presented_token(request.header("authorization"), request.query)
@@ -126,15 +162,27 @@ class Gate:
         token = presented or self._stand_in(request)
         if token is None:
             return MISSING if self._required else None
-        tenant = self._vault.validate_api_token(token)
+        question = Question(token, presented is not None)
+        known = self._recall(token)
+        return question if known is None else self._judge(question, known)
+
+    def _ask(self, question: Question) -> Decision:
+        return self._judge(question, self._vault.validate_api_token(question.token))
+
+    def _judge(self, question: Question, tenant: APITokenMetadata | None) -> Decision:
         if tenant is None:
-            return INVALID_TOKEN if presented else MISSING
+            return INVALID_TOKEN if question.presented else MISSING
         if self._limiter and (wait := self._limiter.tenant(tenant.tenant_hash)):
             return too_many_requests(wait)
         return tenant if set(self._scopes) <= set(tenant.scopes) else insufficient_scope(self._scopes)
 
     def _stand_in(self, request: Incoming) -> str | None:
         return self._key if self._allow_remote or _is_local(request) else None
+
+
+def _unavailable(error: FusionStoreError) -> Refusal:
+    _log.warning("a request was refused, the store being unavailable: %s: %s", type(error).__name__, error)
+    return UNAVAILABLE
 
 
 def _is_local(request: Incoming) -> bool:

@@ -35,13 +35,16 @@ class RateLimit:
 
 
 class Limiter:
-    """A ``RateLimit`` at work. What can't be used as it stands is ``ConfigError``; its calls block."""
+    """A ``RateLimit`` at work. What can't be used as it stands is ``ConfigError``.
+
+    Where ``is_afar`` its calls wait for the network.
+    """
 
     def __init__(self, limit: RateLimit) -> None:
         self._proxies = TrustedProxies(limit.trusted_proxies)
         try:
             from limits.errors import StorageError
-            from limits.storage import Storage, storage_from_string
+            from limits.storage import MemoryStorage, Storage, storage_from_string
             from limits.strategies import SlidingWindowCounterRateLimiter
         except ImportError:
             raise ConfigError("rate limits need fusion-store[http]") from None
@@ -52,6 +55,7 @@ class Limiter:
         except Exception as error:  # each kind of storage raises its own, with the URL and its password in the text
             raise ConfigError(f"storage: can't be used for rate limits ({type(error).__name__})") from None
         self._storage_error = StorageError
+        self.is_afar = not isinstance(storage, MemoryStorage)
         self._per_tenant = _parsed("per_tenant", limit.per_tenant)
         self._per_address = _parsed("per_address", limit.per_address)
 

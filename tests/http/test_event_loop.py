@@ -17,10 +17,11 @@ from tests.http.applications import starlette_app
 from tests.http.servers import call, serve
 
 
+@pytest.mark.parametrize("cache", [False, True], ids=["uncached", "cached"])
 @pytest.mark.parametrize("kind", [lambda vault: vault, AsyncTokenRepository], ids=["sync", "async"])
-def test_nothing_blocks_on_the_loop(tmp_path: Path, kind: Any) -> None:
+def test_nothing_blocks_on_the_loop(tmp_path: Path, kind: Any, *, cache: bool) -> None:
     url = f"sqlite:///{tmp_path}/vault.db"
-    with get_repository(url) as vault:
+    with get_repository(url, cache=cache) as vault:
         issued = vault.add_api_token()
         limit = RateLimit(per_tenant="1000/minute", per_address="1000/minute")
         middleware = BearerAuthMiddleware(starlette_app(), kind(vault), rate_limit=limit)

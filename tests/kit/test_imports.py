@@ -9,11 +9,29 @@ HEAVY = {"sqlalchemy", "plyvel", "alembic", "typer", "rich", "pytest", "_pytest"
 OURS = {"fusion_store_sql", "fusion_store_leveldb", "fusion_store_memory", "fusion_store_migrations"}
 
 
+DEAR = {
+    "asyncio",
+    "concurrent",
+    "http",
+    "logging",
+    "multiprocessing",
+    "secrets",
+    "socket",
+    "ssl",
+    "subprocess",
+    "tempfile",
+}
+
+
 def imported_by(code: str) -> set[str]:
     """The top-level packages that a fresh interpreter imports when it runs ``code``."""
+    return {name.partition(".")[0] for name in modules_imported_by(code)}
+
+
+def modules_imported_by(code: str) -> set[str]:
+    """The modules that a fresh interpreter imports when it runs ``code``."""
     run = subprocess.run([sys.executable, "-X", "importtime", "-c", code], capture_output=True, text=True, check=True)
-    lines = (line.rpartition("|")[2].strip() for line in run.stderr.splitlines() if line.startswith("import time:"))
-    return {name.partition(".")[0] for name in lines}
+    return {line.rpartition("|")[2].strip() for line in run.stderr.splitlines() if line.startswith("import time:")}
 
 
 def test_importing_the_library_loads_no_driver_and_no_framework() -> None:
@@ -21,6 +39,14 @@ def test_importing_the_library_loads_no_driver_and_no_framework() -> None:
 
     assert "fusion_store" in imported
     assert imported & (HEAVY | OURS) == set()
+
+
+def test_importing_the_library_loads_few_modules() -> None:
+    """Each takes about half a millisecond; those of the standard library that need many others take more."""
+    imported = modules_imported_by("import fusion_store") - modules_imported_by("import msgspec")
+
+    assert len({name for name in imported if name.partition(".")[0] not in sys.stdlib_module_names}) <= 12
+    assert {name.partition(".")[0] for name in imported} & DEAR == set()
 
 
 def test_using_the_memory_backend_loads_no_driver() -> None:
