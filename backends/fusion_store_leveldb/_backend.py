@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Final
 
 from fusion_store import ConfigError, SchemaTooNew
@@ -25,6 +26,11 @@ class _LevelDBBackend(Backend):
             clock=options.clock,
             token_prefix=options.token_prefix,
         )
+
+    def files(self, url: StoreURL) -> list[Path]:
+        url.allow_parameters(_PARAMETERS)
+        folder = Path(url.file_path())
+        return [folder, *sorted(folder.iterdir())] if folder.is_dir() else []
 
     def current_schema(self, url: StoreURL) -> str:
         url.allow_parameters(_PARAMETERS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 
 from fusion_store import ConfigError, CorruptStore, SchemaOutOfDate, SchemaTooNew, StoreNotFound
@@ -39,6 +40,9 @@ class _SQLBackend(Backend):
         else:
             _check_revision(revision)
         return SQLTokenRepository(location, clock=options.clock, token_prefix=options.token_prefix)
+
+    def files(self, url: StoreURL) -> list[Path]:
+        return _locate(url).files()
 
     def current_schema(self, url: StoreURL) -> str:
         revision = _stored_revision(_locate(url))

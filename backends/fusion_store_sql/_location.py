@@ -20,6 +20,10 @@ class Location(ABC):
     atomic_ddl: bool
     """Whether a migration that is cut short leaves nothing behind."""
 
+    def files(self) -> list[Path]:
+        """The files of this machine that a vault there lies in, as they stand."""
+        return []
+
     @abstractmethod
     def tables(self) -> set[str]:
         """The tables that stand there; none when there is no database. Changes nothing."""

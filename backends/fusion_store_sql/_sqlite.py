@@ -46,6 +46,10 @@ class SQLiteLocation(Location):
             raise ConfigError("the sqlite URL names no file; for a vault in memory use memory://")
         return cls(Path(url.file_path()).absolute(), url.seconds("lock_timeout", _LOCK_TIMEOUT_SECONDS))
 
+    def files(self) -> list[Path]:
+        paths = (Path(f"{self.path}{suffix}") for suffix in ("", *_SIDE_FILES))
+        return [path for path in paths if path.exists()]
+
     def tables(self) -> set[str]:
         return _look(self.path, "SELECT name FROM sqlite_master WHERE type = 'table'")
 
@@ -96,9 +100,9 @@ class SQLiteLocation(Location):
 
     def bytes_on_disk(self, connection: Connection) -> int:  # noqa: ARG002
         total = 0
-        for suffix in ("", *_SIDE_FILES):
+        for path in self.files():
             with suppress(FileNotFoundError):
-                total += Path(f"{self.path}{suffix}").stat().st_size
+                total += path.stat().st_size
         return total
 
     def damage(self, connection: Connection) -> list[str]:

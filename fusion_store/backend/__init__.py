@@ -25,7 +25,7 @@ from fusion_store.backend._dump import Dump, read_dump, write_dump
 from fusion_store.backend._guard import InFlightGuard
 from fusion_store.backend._last_used import LastUsedCoalescer, TokenUse
 from fusion_store.backend._modes import ENCRYPTION_MARK, PLAIN_MARK, Mode, holds_records, mode_of, refusal, settle_mode
-from fusion_store.backend._payloads import SEALED_MAGIC, VouchedPayload
+from fusion_store.backend._payloads import SEALED_MAGIC, VouchedPayload, read_oauth_token
 from fusion_store.backend._repository import RecordRepository
 from fusion_store.backend._rules import Change, Resolve, SecretState, refuse_conflict, same_content
 from fusion_store.backend._storage import RecordPage, Storage, TenantCounts
@@ -69,6 +69,7 @@ __all__ = [
     "new_api_token",
     "new_auth_code",
     "read_dump",
+    "read_oauth_token",
     "redact_url",
     "refusal",
     "refuse_conflict",

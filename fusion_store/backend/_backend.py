@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from datetime import datetime
+from pathlib import Path
 from typing import NamedTuple
 
 from fusion_store._errors import ConfigError
@@ -37,6 +38,10 @@ class Backend(ABC):
     @abstractmethod
     def current_schema(self, url: StoreURL) -> str:
         """The schema version of the store as it stands; ``StoreNotFound`` where there is none."""
+
+    def files(self, url: StoreURL) -> list[Path]:  # noqa: ARG002 # for those that override it
+        """The folders and files of this machine that the store lies in, as they stand; none for one elsewhere."""
+        return []
 
     @property
     @abstractmethod

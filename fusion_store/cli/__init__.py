@@ -14,7 +14,19 @@ import typer
 
 from fusion_store._config import sqlite_url
 from fusion_store._version import __version__
-from fusion_store.cli import _credentials, _import, _key, _oauth, _schema, _services, _store, _tenant, _token, _transfer
+from fusion_store.cli import (
+    _credentials,
+    _doctor,
+    _import,
+    _key,
+    _oauth,
+    _schema,
+    _services,
+    _store,
+    _tenant,
+    _token,
+    _transfer,
+)
 from fusion_store.cli._errors import MEANINGS, CommandError, ExitCode, report
 from fusion_store.cli._output import OutputLost
 from fusion_store.cli._session import Session
@@ -75,6 +87,7 @@ def _build() -> typer.Typer:
     app.add_typer(_services.codes, name="auth-code")
     app.add_typer(_services.app)
     app.add_typer(_store.app)
+    app.add_typer(_doctor.app)
     app.add_typer(_transfer.app)
     return app
 

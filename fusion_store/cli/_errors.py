@@ -37,7 +37,7 @@ class ExitCode(IntEnum):
 
 MEANINGS: Final = {
     ExitCode.OK: "done",
-    ExitCode.NO: "the answer is no: the token isn't live, the stores differ, or you declined",
+    ExitCode.NO: "the answer is no: the token isn't live, the stores differ, something is wrong, or you declined",
     ExitCode.USAGE: "wrong usage or invalid input; nothing was changed",
     ExitCode.NOT_FOUND: "no such API token, tenant, record or store",
     ExitCode.AMBIGUOUS: "the ID fits more than one record; nothing was changed",

@@ -67,6 +67,7 @@ def test_every_command_prints_one_json_document(cli: CLI, tmp_path: Path) -> Non
         ("stats",): dict,
         ("check",): dict,
         ("health",): dict,
+        ("doctor",): dict,
         ("backup", str(tmp_path / "copy.db")): dict,
         ("purge",): dict,
         ("backends",): list,

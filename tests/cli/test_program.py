@@ -63,7 +63,7 @@ def test_all_commands_are_there() -> None:
         *(f"key {name}" for name in ("generate", "status", "rotate", "convert")),
         "schema",
         *(f"schema {name}" for name in ("current", "upgrade", "downgrade")),
-        *("stats", "check", "health", "backup", "purge", "backends"),
+        *("stats", "check", "health", "doctor", "backup", "purge", "backends"),
         *("copy", "verify", "dump", "restore", "import"),
         *("connect", "services", "auth-code", "auth-code create"),
     }

@@ -1,0 +1,98 @@
+"""All checks of a store."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Final, NamedTuple
+
+from fusion_store._errors import FusionStoreError, SchemaOutOfDate, SchemaTooNew
+from fusion_store.backend import Backend, OpenOptions, RecordRepository, StoreURL
+from fusion_store.doctor._files import free_bytes, open_files
+from fusion_store.doctor._finding import Finding, Growth
+from fusion_store.doctor._records import DAY, GROWTH_DAYS, Progress, RecordSurvey
+from fusion_store.layers import EncryptedTokenRepository, Keyring
+
+UNUSED_FOR: Final = timedelta(days=90)
+_FULL_SOON_DAYS: Final = 90
+_MICROSECOND: Final = timedelta(microseconds=1)
+
+
+class Diagnosis(NamedTuple):
+    """What was found, problems first; and what couldn't be looked at."""
+
+    findings: list[Finding]
+    not_examined: list[str]
+    records: int
+    growth: Growth | None
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is wrong; there may be advice."""
+        return not any(finding.problem for finding in self.findings)
+
+
+def diagnose(
+    backend: Backend,
+    url: StoreURL,
+    *,
+    keyring: Keyring | None = None,
+    unused_for: timedelta = UNUSED_FOR,
+    now: Callable[[], int] = lambda: time.time_ns() // 1000,
+    progress: Progress | None = None,
+) -> Diagnosis:
+    """Examine the store at ``url``; changes nothing in it but a test record of ``health``.
+
+    ``keyring`` opens its payloads; without one those of a sealed store aren't looked into. An outdated schema is a
+    finding, and nothing else is examined then. Raises what opening the store does.
+    """
+    paths = backend.files(url)
+    findings, not_examined = list(open_files(paths)), list[str]()
+    try:
+        storage = backend.open(url, OpenOptions(create=False))
+    except (SchemaOutOfDate, SchemaTooNew) as error:
+        findings.append(_schema_finding(error))
+        return Diagnosis(findings, ["records: the schema is another release's"], 0, None)
+    try:
+        repository: RecordRepository = EncryptedTokenRepository(storage, keyring) if keyring else storage
+        findings += _health(repository)
+        survey = RecordSurvey(now(), unused_for // _MICROSECOND, keyring)
+        survey.run(repository, progress)
+        findings += survey.findings()
+        if survey.unread_payloads:
+            not_examined.append(f"{survey.unread_payloads} OAuth tokens: sealed with keys that aren't at hand")
+        growth = _growth(survey, repository.stats().bytes_on_disk, free_bytes(paths), now())
+    finally:
+        storage.close()
+    findings += _full_soon(growth)
+    return Diagnosis(sorted(findings, key=lambda f: not f.problem), not_examined, survey.records, growth)
+
+
+def _schema_finding(error: FusionStoreError) -> Finding:
+    advice = "fusion-store schema upgrade" if isinstance(error, SchemaOutOfDate) else "install the newer release"
+    return Finding("schema", True, 1, str(error), advice)
+
+
+def _health(repository: RecordRepository) -> Iterator[Finding]:
+    health = repository.health()
+    if health.error is not None:
+        yield Finding("health", True, 1, health.error, "the store can't be written: look at its disk, locks and server")
+
+
+def _growth(survey: RecordSurvey, bytes_on_disk: int, free: int | None, now: int) -> Growth:
+    days = max(min(GROWTH_DAYS, (now - survey.oldest) / DAY), 1.0)
+    share = survey.new_records / survey.records if survey.records else 0.0
+    return Growth(bytes_on_disk, days, bytes_on_disk * share / days, free)
+
+
+def _full_soon(growth: Growth) -> Iterator[Finding]:
+    left = growth.full_in_days
+    if left is not None and left < _FULL_SOON_DAYS:
+        yield Finding(
+            "disk_full_soon",
+            True,
+            1,
+            f"at the pace of the last {growth.days:.0f} days the disk is full in {left:.0f} days",
+            "make room, or move the store: fusion-store copy",
+        )

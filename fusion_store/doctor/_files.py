@@ -1,0 +1,34 @@
+"""The files a store lies in."""
+
+from __future__ import annotations
+
+import shutil
+import stat
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Final
+
+from fusion_store.doctor._finding import Finding
+
+_EXAMPLES: Final = 5
+
+
+def open_files(paths: Iterable[Path]) -> Iterator[Finding]:
+    """Files and folders that others than their owner may read or write."""
+    lax = [path.name for path in paths if stat.S_IMODE(path.stat().st_mode) & 0o077]
+    if lax:
+        yield Finding(
+            "file_modes",
+            True,
+            len(lax),
+            f"files that others than their owner may open: {len(lax)}",
+            "chmod 600 the files, 700 the folder, and find out what widened them",
+            tuple(lax[:_EXAMPLES]),
+        )
+
+
+def free_bytes(paths: Iterable[Path]) -> int | None:
+    """What is left on the disk that they lie on; None when there are none."""
+    for path in paths:
+        return shutil.disk_usage(path).free
+    return None

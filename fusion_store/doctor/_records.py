@@ -1,0 +1,194 @@
+"""One pass over all records."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+from fusion_store._errors import CorruptRecord, EncryptionError, WrongKey
+from fusion_store._records import APITokenRecord, AuthCodeRecord, Kind, Record, SecretRecord, TenantRecord
+from fusion_store.auth import REJECTED
+from fusion_store.backend import RecordRepository, check_record, read_oauth_token
+from fusion_store.doctor._finding import Finding
+from fusion_store.layers import EncryptedTokenRepository, Keyring
+from fusion_store.layers._seal import seal_of
+
+Progress = Callable[[int], None]
+"""Called with how many records were looked at since the last call."""
+
+DAY: Final = 86_400_000_000
+GROWTH_DAYS: Final = 30
+_PAGE: Final = 200
+_EXAMPLES: Final = 5
+
+
+@dataclass
+class _Group:
+    """How many there are, and the first few."""
+
+    count: int = 0
+    examples: list[str] = field(default_factory=list)
+
+    def add(self, example: str) -> None:
+        self.count += 1
+        if len(self.examples) < _EXAMPLES:
+            self.examples.append(example)
+
+
+class RecordSurvey:
+    """What a store's records say at ``now``, microseconds since 1970; ``unused_for`` in microseconds.
+
+    Payloads are opened where ``keyring``, or a plain store, allows it.
+    """
+
+    def __init__(self, now: int, unused_for: int, keyring: Keyring | None) -> None:
+        self._now = now
+        self._unused_since = now - unused_for
+        self._unused_days = unused_for // DAY
+        self._keyring = keyring
+        self.records = 0
+        self.new_records = 0
+        self.oldest = now
+        self.unread_payloads = 0
+        self._unused, self._endless, self._expired = _Group(), _Group(), _Group()
+        self._dead, self._corrupt = _Group(), _Group()
+        self._seals: Counter[str | None] = Counter()
+
+    def run(self, repository: RecordRepository, progress: Progress | None = None) -> None:
+        """Look at every record, tenant by tenant in constant memory."""
+        after: str | None = None
+        while True:
+            with repository.guard:
+                page = repository.scan_records(after, _PAGE)
+            for place in page.corrupt:
+                self._corrupt.add(f"{place.kind} {place.tenant_hash[:16]} {place.service}".strip())
+            for record in page.records:
+                self._look_at(repository, record)
+            self.records += len(page.records)
+            if progress is not None:
+                progress(len(page.records))
+            after = page.after
+            if after is None:
+                return
+
+    def _look_at(self, repository: RecordRepository, record: Record) -> None:
+        match record:
+            case TenantRecord() | APITokenRecord() | SecretRecord():
+                self._age(record.created_at)
+        match record:
+            case APITokenRecord():
+                self._token(record)
+            case SecretRecord() | AuthCodeRecord():
+                seal = seal_of(record.payload)
+                self._seals[None if seal is None else seal.key_id] += 1
+                if isinstance(record, SecretRecord) and record.place.kind is Kind.OAUTH:
+                    self._oauth_token(repository, record)
+
+    def _age(self, created_at: int) -> None:
+        # The system tenant has no time of its own.
+        if created_at > 0:
+            self.oldest = min(self.oldest, created_at)
+            self.new_records += created_at > self._now - GROWTH_DAYS * DAY
+
+    def _token(self, record: APITokenRecord) -> None:
+        token_id = record.hash[:16]
+        if record.expires_at is not None and record.expires_at <= self._now:
+            self._expired.add(token_id)
+            return
+        if (record.last_used or record.created_at) <= self._unused_since:
+            self._unused.add(token_id)
+        if record.expires_at is None:
+            self._endless.add(token_id)
+
+    def _oauth_token(self, repository: RecordRepository, record: SecretRecord) -> None:
+        where = f"{record.place.tenant_hash[:16]} {record.place.service}"
+        try:
+            check_record(record)
+            if isinstance(repository, EncryptedTokenRepository):
+                record = repository.opened(record)
+            token = read_oauth_token(record)
+        except WrongKey:
+            self.unread_payloads += 1
+            return
+        except (CorruptRecord, EncryptionError):
+            self._corrupt.add(f"{Kind.OAUTH} {where}")
+            return
+        ended = record.expires_at is not None and record.expires_at <= self._now
+        if REJECTED in token.metadata or (ended and not token.has_refresh_token):
+            self._dead.add(where)
+
+    def findings(self) -> Iterator[Finding]:
+        """What of it an operator should know."""
+        yield from _found(
+            "corrupt_records",
+            self._corrupt,
+            "corrupt records: {}",
+            "fusion-store check names all of them; restore them from a backup, or delete them",
+            problem=True,
+        )
+        yield from _found(
+            "dead_refreshes",
+            self._dead,
+            "OAuth tokens that no refresh can bring back: {}",
+            "the user signs in again (fusion-store connect), or delete it: fusion-store oauth delete",
+            problem=True,
+        )
+        yield from self._old_keys()
+        yield from _found(
+            "unused_tokens",
+            self._unused,
+            f"API tokens not used for {self._unused_days} days: {{}}",
+            "ask their owners, then: fusion-store token delete ID",
+        )
+        yield from _found(
+            "endless_tokens",
+            self._endless,
+            "API tokens without expiry: {}",
+            "issue new ones with --expires-in, then delete these: fusion-store token delete ID",
+        )
+        yield from _found(
+            "expired_tokens",
+            self._expired,
+            "expired API tokens that are still stored: {}",
+            "run fusion-store purge now and then",
+        )
+
+    def _old_keys(self) -> Iterator[Finding]:
+        plain = self._seals[None]
+        if self._keyring and plain:
+            yield Finding(
+                "plain_payloads",
+                True,
+                plain,
+                f"secrets in plain text in a sealed store: {plain}",
+                "find out who wrote them, then delete them or run fusion-store key convert --to encrypted",
+            )
+        elif plain:
+            yield Finding(
+                "plain_payloads",
+                False,
+                plain,
+                f"secrets in plain text: {plain}",
+                "fusion-store key generate, then fusion-store key convert --to encrypted",
+            )
+        if not self._keyring:
+            return
+        first = self._keyring.keys[0].key_id
+        old = {key_id: count for key_id, count in self._seals.items() if key_id not in (None, first)}
+        if old:
+            total = sum(old.values())
+            yield Finding(
+                "old_keys",
+                False,
+                total,
+                f"secrets sealed with another key than the first: {total}",
+                "run fusion-store key rotate, then take the old keys away",
+                tuple(str(key_id) for key_id in sorted(map(str, old))[:_EXAMPLES]),
+            )
+
+
+def _found(check: str, group: _Group, text: str, advice: str, *, problem: bool = False) -> Iterator[Finding]:
+    if group.count:
+        yield Finding(check, problem, group.count, text.format(group.count), advice, tuple(group.examples))

@@ -1,0 +1,242 @@
+"""The doctor finds what is planted, and nothing else."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from fusion_store import CredentialType, OAuthTokenData, ServiceCredentials, StoreNotFound, get_repository
+from fusion_store._registry import find_backend
+from fusion_store.auth import REJECTED
+from fusion_store.doctor import Diagnosis, Finding, diagnose
+from fusion_store.layers import Key, Keyring
+from fusion_store.testing import ManualClock
+
+FROZEN = Path(__file__).parents[1] / "frozen" / "stores"
+DAY = timedelta(days=1)
+MICROSECOND = timedelta(microseconds=1)
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture(params=["sqlite", *["leveldb"] * (find_spec("plyvel") is not None)])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return f"leveldb:///{tmp_path}/vault" if request.param == "leveldb" else f"sqlite:///{tmp_path}/vault.db"
+
+
+@pytest.fixture
+def examine(url: str, clock: ManualClock) -> Callable[..., Diagnosis]:
+    def run(*keys: Key) -> Diagnosis:
+        backend, parsed = find_backend(url)
+        micros = (clock.now - datetime(1970, 1, 1, tzinfo=UTC)) // MICROSECOND
+        return diagnose(backend, parsed, keyring=Keyring(keys) if keys else None, now=lambda: micros)
+
+    return run
+
+
+def found(diagnosis: Diagnosis) -> dict[str, Finding]:
+    return {finding.check: finding for finding in diagnosis.findings}
+
+
+def test_nothing_is_wrong_with_a_sealed_store_in_use(
+    url: str, clock: ManualClock, examine: Callable[..., Diagnosis]
+) -> None:
+    key = Key.generate()
+    with get_repository(url, clock=clock, encryption_keys=[key.reveal()]) as vault:
+        issued = vault.add_api_token("Ada", expires_at=clock.now + 365 * DAY)
+        vault.store_oauth_token(issued.hash, "github", OAuthTokenData("a", "r", expires_at=clock.now + DAY))
+
+    diagnosis = examine(key)
+
+    assert diagnosis.ok
+    assert diagnosis.findings == []
+    assert diagnosis.not_examined == []
+    assert diagnosis.records >= 3
+
+
+def test_tokens_that_are_unused_endless_or_expired(
+    url: str, clock: ManualClock, examine: Callable[..., Diagnosis]
+) -> None:
+    with get_repository(url, clock=clock) as vault:
+        endless = vault.add_api_token("endless")
+        expiring = vault.add_api_token("expiring", expires_at=clock.now + 10 * DAY)
+        clock.advance(90 * DAY - MICROSECOND)
+        used = vault.add_api_token("used", expires_at=clock.now + 900 * DAY)
+        vault.validate_api_token(used.token)
+    assert "unused_tokens" not in found(examine())
+
+    clock.advance(MICROSECOND)
+    findings = found(examine())
+
+    assert findings["unused_tokens"].examples == (endless.metadata.token_id,)
+    assert findings["endless_tokens"].examples == (endless.metadata.token_id,)
+    assert findings["expired_tokens"].examples == (expiring.metadata.token_id,)
+    assert not any(finding.problem for finding in findings.values())
+
+
+def test_oauth_tokens_that_no_refresh_can_bring_back(
+    url: str, clock: ManualClock, examine: Callable[..., Diagnosis]
+) -> None:
+    with get_repository(url, clock=clock) as vault:
+        tenant = vault.add_api_token().hash
+        soon = clock.now + DAY
+        vault.store_oauth_token(tenant, "rejected", OAuthTokenData("a", "r", metadata={REJECTED: "1"}))
+        vault.store_oauth_token(tenant, "ended", OAuthTokenData("a", expires_at=soon))
+        vault.store_oauth_token(tenant, "renewable", OAuthTokenData("a", "r", expires_at=soon))
+        vault.store_oauth_token(tenant, "endless", OAuthTokenData("a"))
+    clock.advance(DAY)
+
+    dead = found(examine())["dead_refreshes"]
+
+    assert dead.problem
+    assert set(dead.examples) == {f"{tenant[:16]} rejected", f"{tenant[:16]} ended"}
+
+
+def test_secrets_in_plain_text_and_under_old_keys(url: str, examine: Callable[..., Diagnosis]) -> None:
+    old, new = Key.generate(), Key.generate()
+    with get_repository(url, encryption_keys=[old.reveal()]) as vault:
+        tenant = vault.add_api_token().hash
+        vault.store_oauth_token(tenant, "github", OAuthTokenData("a", metadata={REJECTED: "1"}))
+    with get_repository(url, encryption_keys=[new.reveal(), old.reveal()]) as vault:
+        vault.store_credentials(tenant, "weather", ServiceCredentials(CredentialType.API_KEY, {"key": "k"}))
+
+    both = examine(new, old)
+    without_keys = examine()
+
+    assert found(both)["old_keys"].examples == (old.key_id,)
+    assert found(both)["old_keys"].number == 1
+    assert found(both)["dead_refreshes"].number == 1
+    assert "dead_refreshes" not in found(without_keys)
+    assert without_keys.not_examined == ["1 OAuth tokens: sealed with keys that aren't at hand"]
+
+
+def test_a_plain_store_is_advised_to_seal(url: str, examine: Callable[..., Diagnosis]) -> None:
+    with get_repository(url) as vault:
+        vault.store_oauth_token(vault.add_api_token().hash, "github", OAuthTokenData("a"))
+
+    plain = found(examine())["plain_payloads"]
+
+    assert (plain.number, plain.problem) == (1, False)
+    assert "key convert" in plain.advice
+
+
+def test_files_that_others_may_open(url: str, tmp_path: Path, examine: Callable[..., Diagnosis]) -> None:
+    get_repository(url).close()
+    assert "file_modes" not in found(examine())
+    where = tmp_path / ("vault.db" if url.startswith("sqlite") else "vault/CURRENT")
+    where.chmod(0o640)
+
+    lax = found(examine())["file_modes"]
+
+    assert lax.problem
+    assert lax.examples == (where.name,)
+
+
+def test_growth_is_told_by_what_is_new(url: str, clock: ManualClock, examine: Callable[..., Diagnosis]) -> None:
+    with get_repository(url, clock=clock) as vault:
+        for _ in range(10):
+            vault.add_api_token()
+        clock.advance(60 * DAY)
+    resting = examine().growth
+    with get_repository(url, clock=clock) as vault:
+        for _ in range(10):
+            vault.add_api_token()
+    growing = examine().growth
+
+    assert resting is not None
+    assert growing is not None
+    assert (resting.bytes_per_day, resting.full_in_days) == (0, None)
+    assert growing.days == 30
+    assert growing.free_bytes
+    assert 0 < growing.bytes_per_day < growing.bytes_on_disk / 30
+    assert growing.full_in_days == growing.free_bytes / growing.bytes_per_day
+
+
+def test_where_there_is_no_store_none_is_made(url: str, tmp_path: Path, examine: Callable[..., Diagnosis]) -> None:
+    with pytest.raises(StoreNotFound):
+        examine()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_corrupt_records_are_a_problem(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/vault.db"
+    with get_repository(url) as vault:
+        issued = vault.add_api_token("Ada", expires_at=datetime.now(UTC) + DAY)
+        vault.store_oauth_token(issued.hash, "github", OAuthTokenData("a"))
+    with closing(sqlite3.connect(tmp_path / "vault.db")) as raw, raw:
+        raw.execute("UPDATE oauth_tokens SET payload = x'01000000007b7d'")
+        raw.execute("UPDATE api_tokens SET description = 'Eve'")
+
+    corrupt = found(diagnose(*find_backend(url)))["corrupt_records"]
+
+    assert corrupt.problem
+    assert corrupt.number == 2
+    assert any("github" in example for example in corrupt.examples)
+
+
+def test_an_older_schema_is_a_problem_and_stays_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "vault.db"
+    path.write_bytes(gzip.decompress((FROZEN / "0001-plain.sqlite.gz").read_bytes()))
+    path.chmod(0o600)
+    before = path.read_bytes()
+
+    diagnosis = diagnose(*find_backend(f"sqlite:///{path}"))
+
+    (schema,) = diagnosis.findings
+    assert (schema.check, schema.problem, schema.advice) == ("schema", True, "fusion-store schema upgrade")
+    assert diagnosis.not_examined
+    assert path.read_bytes() == before
+
+
+def command(url: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    program = [sys.executable, "-m", "fusion_store", "--url", url, *arguments]
+    return subprocess.run(program, capture_output=True, text=True, check=False, env=os.environ | environment)
+
+
+def test_the_command_says_what_to_do(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/vault.db"
+    with get_repository(url) as vault:
+        issued = vault.add_api_token("Ada's laptop")
+        vault.store_oauth_token(issued.hash, "github", OAuthTokenData("gho_secret", metadata={REJECTED: "1"}))
+
+    shown = command(url, "doctor")
+    document = command(url, "--json", "doctor")
+
+    assert (shown.returncode, shown.stderr) == (1, "")
+    lines = shown.stdout.splitlines()
+    assert lines[0] == f"PROBLEM: OAuth tokens that no refresh can bring back: 1 ({issued.metadata.tenant_id} github)"
+    assert "fusion-store connect" in lines[1]
+    assert f"Advice: API tokens without expiry: 1 ({issued.metadata.token_id})" in lines
+    assert document.returncode == 1
+    told = json.loads(document.stdout)
+    assert not told["ok"]
+    assert [finding["check"] for finding in told["findings"]] == ["dead_refreshes", "plain_payloads", "endless_tokens"]
+    assert told["growth"]["bytes_on_disk"] > 0
+    for secret in ("gho_secret", issued.token, "laptop"):
+        assert secret not in shown.stdout + document.stdout
+
+
+def test_the_command_without_anything_to_say(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/vault.db"
+    get_repository(url).close()
+
+    shown = command(url, "doctor")
+
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert shown.stdout.startswith("Nothing found.\n")
+    assert command(f"sqlite:///{tmp_path}/absent.db", "doctor").returncode == 3
+    assert command(url, "doctor", "--unused-for", "soon").returncode == 2
