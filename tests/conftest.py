@@ -6,6 +6,7 @@ from importlib.util import find_spec
 
 import pytest
 
+from tests.chaos.instances import SERVERS
 from tests.crash.surroundings import can_mount, can_trace
 from tests.integrations.peers import KEY_VALUE, MCP_SDK, PEER_TESTS_VARIABLE
 from tests.servers.databases import VARIABLES, server_url
@@ -31,6 +32,8 @@ _NO_PROVIDER = _NO_NODE or os.environ.get("FUSION_STORE_TEST_PROVIDER") != "1"
 
 _NO_SERVER = [server for server in VARIABLES if server_url(server) is None]
 
+_NO_INSTANCE = [server for server in VARIABLES if server not in SERVERS]
+
 collect_ignore = [
     *["leveldb"] * _NO_DRIVER,
     *["kms"] * _NO_KMS,
@@ -38,6 +41,7 @@ collect_ignore = [
     *["integrations"] * _NO_INTEGRATIONS,
     *["provider"] * _NO_PROVIDER,
     *["servers"] * (len(_NO_SERVER) == len(VARIABLES)),
+    *["chaos"] * (not SERVERS),
 ]
 
 
@@ -78,6 +82,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if not can_mount():
         terminalreporter.section("A real full disk was left out")
         terminalreporter.line("Only root may mount the small file system that it needs.")
+    if _NO_INSTANCE:
+        terminalreporter.section(f"Servers to be killed were left out: {', '.join(_NO_INSTANCE)}")
+        terminalreporter.line(
+            "Their drivers and their programs (initdb, postgres; mariadb-install-db, mariadbd) have to be"
+        )
+        terminalreporter.line("installed; they are started on free ports, with data of their own.")
     if _NO_SERVER:
         terminalreporter.section(f"Servers left out: {', '.join(_NO_SERVER)}")
         terminalreporter.line("To test on one, name a database whose user may create and drop others:")

@@ -29,6 +29,7 @@ from fusion_store import (
 
 SERVICES: Final = ("github", "mail", "é/😀")
 _HOUR: Final = timedelta(hours=1)
+_PAUSE_SECONDS: Final = 0.01
 _SIZES: Final = (1, 1, 1, 50, 400)
 
 
@@ -71,6 +72,7 @@ class Thread:
             tell({**call, "failed": name_of(error)})
             if isinstance(error, OutcomeUnknown):
                 self._tenants.pop(tenant, None)
+            self._stop.wait(_PAUSE_SECONDS)
             return None
         tell({**call, "done": answer})
         return answer

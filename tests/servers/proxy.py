@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -13,7 +14,8 @@ from dataclasses import dataclass, field
 class Proxy:
     """``cut_at``: a client's message that holds these bytes is the last: it reaches the server if ``delivers``.
 
-    ``refuses``: new connections are closed at once. ``messages``: how often a client sent something.
+    ``refuses``: new connections are closed at once. ``messages`` and ``answers``: how often a client or a server sent
+    something; ``cut_at_message`` and ``cut_at_answer``: which of them is the last.
     """
 
     port: int
@@ -23,6 +25,9 @@ class Proxy:
     refuses: bool = False
     cuts: int = 0
     messages: int = 0
+    answers: int = 0
+    cut_at_message: int | None = None
+    cut_at_answer: int | None = None
     _open: set[socket.socket] = field(default_factory=set)
 
     def cut_all(self) -> None:
@@ -37,12 +42,13 @@ class Proxy:
             return
         with client, socket.create_connection(self.target) as server:
             self._open |= {client, server}
-            answers = threading.Thread(target=_pump, args=(server, client), daemon=True)
+            answers = threading.Thread(target=self._pass_answers_on, args=(server, client), daemon=True)
             answers.start()
             with suppress(OSError):
                 while message := client.recv(65_536):
                     self.messages += 1
-                    if self.cut_at is not None and self.cut_at in message:
+                    is_last = self.messages == self.cut_at_message
+                    if is_last or (self.cut_at is not None and self.cut_at in message):
                         self._cut(client, server, message)
                         break
                     server.sendall(message)
@@ -52,24 +58,29 @@ class Proxy:
             answers.join(10)
             self._open -= {client, server}
 
+    def _pass_answers_on(self, server: socket.socket, client: socket.socket) -> None:
+        with suppress(OSError):
+            while answer := server.recv(65_536):
+                self.answers += 1
+                if self.answers == self.cut_at_answer:
+                    self.cuts += 1
+                    server.shutdown(socket.SHUT_RDWR)
+                    break
+                client.sendall(answer)
+        with suppress(OSError):
+            client.shutdown(socket.SHUT_RDWR)
+
     def _cut(self, client: socket.socket, server: socket.socket, message: bytes) -> None:
         self.cut_at = None
         self.cuts += 1
         client.shutdown(socket.SHUT_RDWR)
         if self.delivers:
+            answered = self.answers
             server.sendall(message)
             # Until the server has answered, it may not have read the message.
-            server.settimeout(5)
-            with suppress(OSError):
-                server.recv(65_536, socket.MSG_PEEK)
-
-
-def _pump(source: socket.socket, target: socket.socket) -> None:
-    with suppress(OSError):
-        while answer := source.recv(65_536):
-            target.sendall(answer)
-    with suppress(OSError):
-        target.shutdown(socket.SHUT_RDWR)
+            deadline = time.monotonic() + 5
+            while self.answers == answered and time.monotonic() < deadline:
+                time.sleep(0.001)
 
 
 @contextmanager
