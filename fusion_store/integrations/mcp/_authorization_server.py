@@ -18,7 +18,7 @@ from mcp.server.auth.provider import (
     construct_redirect_uri,
 )
 from mcp.shared.auth import OAuthClientInformationFull, OAuthToken
-from pydantic import AnyHttpUrl
+from pydantic import AnyHttpUrl, ValidationError
 
 from fusion_store._async import AsyncTokenRepository
 from fusion_store._errors import AuthError, EncryptionError, InvalidInput, StoreError, TenantNotFound
@@ -85,6 +85,8 @@ class FusionAuthorizationServer(OAuthAuthorizationServerProvider[GrantedCode, Gr
     - An access token is an API token of the tenant: every verifier of the vault takes it. In the ``AccessToken`` here
       ``client_id`` is the client's, so that a session outlives the token, ``resource`` what the client asked for
       (RFC 8707); the rest is as ``FusionTokenVerifier`` says. Other API tokens are taken as they are there.
+    - With ``resource=settings.resource_server_url`` no client is given a token for another server, and one that another
+      server on this vault gave is refused.
     - A refresh token is good once. Used again, it ends the grant with all its tokens; so does a code (RFC 9700).
     - Revoking (RFC 7009) ends the grant. It never deletes the tenant, also where no other token is left.
     - Clients that register by themselves are limited, as ``Lifetimes`` and ``max_unused_clients`` (up to 1000) say; a
@@ -102,6 +104,7 @@ class FusionAuthorizationServer(OAuthAuthorizationServerProvider[GrantedCode, Gr
         consent: AskForConsent,
         *,
         issuer: AnyHttpUrl | str | None = None,
+        resource: AnyHttpUrl | str | None = None,
         lifetimes: Lifetimes | None = None,
         max_unused_clients: int = MAX_UNUSED_CLIENTS,
         clock: Callable[[], datetime] | None = None,
@@ -112,6 +115,7 @@ class FusionAuthorizationServer(OAuthAuthorizationServerProvider[GrantedCode, Gr
         self._vault = self._verification.vault
         self._ask = consent
         self._issuer = None if issuer is None else str(issuer)
+        self._resource = None if resource is None else str(resource)
         self._lifetimes = last
         self._clock = clock
         self._tickets = Tickets(self._vault, clock, last.consent)
@@ -146,6 +150,9 @@ class FusionAuthorizationServer(OAuthAuthorizationServerProvider[GrantedCode, Gr
 
     async def authorize(self, client: OAuthClientInformationFull, params: AuthorizationParams) -> str:
         """The URL to which the user's browser is sent: what ``consent`` answers."""
+        if not self._is_mine(params.resource):
+            raise AuthorizeError("invalid_target", "The resource isn't this server")
+        params = params.model_copy(update={"resource": params.resource or self._resource})
         asked = Asked(client_id=client.client_id, params=params)
         if len(asked.model_dump_json().encode()) > _MAX_REQUEST_BYTES:
             raise AuthorizeError("invalid_request", "The request is longer than 4 KiB")
@@ -281,7 +288,7 @@ class FusionAuthorizationServer(OAuthAuthorizationServerProvider[GrantedCode, Gr
             return AccessToken(**fields)
         with NotedFailures():
             grant = await self._grants.of_access_token(caller)
-        if grant is None:
+        if grant is None or not self._is_mine(grant.resource):
             return None
         return GrantedAccessToken(**(fields | {"client_id": grant.client_id, "resource": grant.resource}), grant=grant)
 
@@ -291,6 +298,9 @@ class FusionAuthorizationServer(OAuthAuthorizationServerProvider[GrantedCode, Gr
             with NotedFailures():
                 await self._grants.end(token.grant.name)
 
+    def _is_mine(self, resource: str | None) -> bool:
+        return None in (resource, self._resource) or _canonical(resource) == _canonical(self._resource)
+
     def _token(self, tokens: Tokens) -> OAuthToken:
         return OAuthToken(
             access_token=tokens.access.token,
@@ -298,6 +308,14 @@ class FusionAuthorizationServer(OAuthAuthorizationServerProvider[GrantedCode, Gr
             scope=" ".join(tokens.access.metadata.scopes) or None,
             refresh_token=tokens.refresh,
         )
+
+
+def _canonical(url: str | None) -> str:
+    """A URL as it compares: case and port of the host don't matter, nor does a slash at the end."""
+    try:
+        return str(AnyHttpUrl(url or "")).removesuffix("/")
+    except ValidationError:
+        return url or ""
 
 
 def _subject(name: Name) -> str:

@@ -36,13 +36,15 @@ class Host:
     def __init__(self, vault: TokenRepository | AsyncTokenRepository, url: str, **options: Any) -> None:
         self.url = url
         self.issuer = AnyHttpUrl(url)
-        self.server = FusionAuthorizationServer(vault, self._ask, issuer=self.issuer, **options)
+        self.resource = AnyHttpUrl(f"{url}/mcp")
+        named = {"issuer": self.issuer, "resource": self.resource}
+        self.server = FusionAuthorizationServer(vault, self._ask, **(named | options))
         self.users: dict[str, IssuedToken] = {}
         self.asked: list[ConsentRequest] = []
         self.http = httpx2.Client(base_url=url, timeout=30)
         settings = AuthSettings(
             issuer_url=self.issuer,
-            resource_server_url=AnyHttpUrl(f"{url}/mcp"),
+            resource_server_url=self.resource,
             validate_token_resource=True,
             required_scopes=["read"],
             client_registration_options=ClientRegistrationOptions(

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from fusion_store import IssuedToken, TokenRepository
-from tests.integrations.mcp.authorization import REDIRECT, VERIFIER, Host, hosting
+from tests.integrations.mcp.authorization import CHALLENGE, REDIRECT, VERIFIER, Host, hosting
 
 
 @pytest.fixture
@@ -175,9 +175,29 @@ def test_a_client_without_the_refresh_grant_gets_no_refresh_token(host: Host) ->
     assert host.status(tokens["access_token"]) == 200
 
 
-def test_a_token_for_another_resource_is_refused(host: Host) -> None:
-    tokens = host.sign_in(host.register(), resource="https://other.example/mcp")
-    assert host.status(tokens["access_token"]) == 401
+def test_no_client_is_given_a_token_for_another_server(host: Host) -> None:
+    client = host.register()
+    for resource in ("https://other.example/mcp", f"{host.url}/mcp2", host.url, "x"):
+        assert host.browse(client, resource=resource)["error"] == "invalid_target"
+    for resource in (f"{host.url}/mcp/", f"{host.url}/mcp".upper().replace("/MCP", "/mcp")):
+        assert host.status(host.sign_in(client, resource=resource)["access_token"]) == 200
+
+
+def test_a_client_that_names_no_resource_asks_for_this_one(host: Host) -> None:
+    client = host.register()
+    query = {"response_type": "code", "client_id": client["client_id"], "code_challenge": CHALLENGE}
+    page = host.http.get("/authorize", params=query | {"redirect_uri": REDIRECT}).headers["location"]
+    tokens = host.exchange(client, host.follow(page, "ada")["code"]).json()
+    assert host.asked[-1].resource == f"{host.url}/mcp"
+    assert host.status(tokens["access_token"]) == 200
+
+
+def test_a_token_that_another_server_on_the_vault_gave_is_refused(vault: TokenRepository, host: Host) -> None:
+    with hosting(vault) as other:
+        other.users = host.users
+        tokens = other.sign_in(other.register())
+        assert other.status(tokens["access_token"]) == 200
+        assert host.status(tokens["access_token"]) == 401
 
 
 def test_another_api_token_of_the_tenant_works_as_ever_but_is_no_clients(
@@ -222,6 +242,18 @@ def test_a_public_client_has_no_secret(host: Host) -> None:
     form = {"grant_type": "authorization_code", "client_id": client["client_id"], "code_verifier": VERIFIER}
     form |= {"code": host.browse(client)["code"], "redirect_uri": REDIRECT}
     assert host.status(host.http.post("/token", data=form).json()["access_token"]) == 200
+
+
+def test_an_api_token_that_only_calls_itself_a_grants_is_none(
+    host: Host, vault: TokenRepository, ada: IssuedToken
+) -> None:
+    tokens = host.sign_in(host.register())
+    caller = vault.validate_api_token(tokens["access_token"])
+    assert caller is not None
+    for tenant in (ada, host.users["bob"]):
+        claims = vault.add_api_token(caller.description, scopes=("read",), tenant_hash=tenant.hash)
+        assert host.status(claims.token) == 401
+    assert host.status(tokens["access_token"]) == 200
 
 
 @pytest.mark.parametrize(
