@@ -24,9 +24,10 @@ from fusion_store._async import AsyncTokenRepository
 from fusion_store._errors import AuthError, EncryptionError, InvalidInput, StoreError, TenantNotFound
 from fusion_store._interface import TokenRepository
 from fusion_store.integrations._failures import NotedFailures
-from fusion_store.integrations.mcp._clients import MAX_UNUSED_CLIENTS, Clients
+from fusion_store.integrations.mcp._clients import Clients
 from fusion_store.integrations.mcp._consent import Asked, ConsentRequest, Tickets, asked_scopes, consent_request
 from fusion_store.integrations.mcp._grants import Grant, Grants, Name, Spent, Tokens, code_string, grant_name, read_code
+from fusion_store.integrations.mcp._registrations import MAX_UNUSED_CLIENTS, Registrations
 from fusion_store.integrations.mcp._verifier import Verification, access_token_fields, whole_seconds
 
 _CODE: Final = "mcp.code"
@@ -119,13 +120,8 @@ class FusionAuthorizationServer(OAuthAuthorizationServerProvider[GrantedCode, Gr
         self._lifetimes = last
         self._clock = clock
         self._tickets = Tickets(self._vault, clock, last.consent)
-        self._clients = Clients(
-            self._vault,
-            clock,
-            unused_lifetime=last.unused_client,
-            lifetime=last.client,
-            max_unused=max_unused_clients,
-        )
+        registrations = Registrations(self._vault, clock, last.unused_client, max_unused_clients)
+        self._clients = Clients(self._vault, clock, registrations, last.client)
         self._grants = Grants(
             self._vault, clock, access_lifetime=last.access_token, refresh_lifetime=last.refresh_token
         )
