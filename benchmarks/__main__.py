@@ -81,7 +81,7 @@ def _parser() -> argparse.ArgumentParser:
 def _shown(stores: Stores, groups: list[str], *, quick: bool) -> Iterator[Figure]:
     for group in groups:
         _say(f"\n{group:72} {'µs':>9} {'floor':>9} {'ratio':>6} {'spread':>6}")
-        for figure in measure(group, GROUPS[group](stores), quick=quick):
+        for figure in measure(group, GROUPS[group](stores), quick=quick, settle=stores.settle):
             _say(_line(figure))
             yield figure
 

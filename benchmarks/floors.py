@@ -10,6 +10,7 @@ import sqlite3
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
+from functools import partial
 from hashlib import sha256
 from itertools import islice
 from pathlib import Path
@@ -63,8 +64,8 @@ class Raw(ABC):
         """Reads the payload of an OAuth token."""
 
     @abstractmethod
-    def page(self, after: int, limit: int) -> Work:
-        """A page of API tokens behind that of a tenant, by age."""
+    def pages(self, starts: Sequence[int], limit: int) -> Work:
+        """Pages of API tokens by age, each behind that of one of these tenants."""
 
     def get_oauth_token(self, seed: int) -> Work:
         """What reading an OAuth token takes."""
@@ -73,7 +74,7 @@ class Raw(ABC):
 
 
 class RawLevelDB(Raw):
-    """plyvel, on the handle that the store has open: LevelDB can't be opened twice."""
+    """plyvel, on the handle that the store has open, since LevelDB can't be opened twice; with checksums verified."""
 
     def __init__(self, store: Store) -> None:
         from fusion_store_leveldb import _codec as codec
@@ -82,10 +83,11 @@ class RawLevelDB(Raw):
         super().__init__(store)
         handle: Any = store.storage
         self.database: Any = handle._handle._session._source
+        self._get = partial(self.database.get, verify_checksums=True)
         self._codec, self._keys = codec, keys
 
     def validation(self, seed: int) -> Work:
-        get, decode = self.database.get, self._codec._read_token
+        get, decode = self._get, self._codec._read_token
         copy_at = self._keys.TOKEN_KEY_BYTES + 1
 
         def find(token: str) -> None:
@@ -97,31 +99,32 @@ class RawLevelDB(Raw):
         return self._keys.secret(tenants.place(number))
 
     def secret_reader(self) -> Callable[[bytes], bytes]:
-        get, decode = self.database.get, self._codec._read_secret
+        get, decode = self._get, self._codec._read_secret
         return lambda key: decode(get(key)[1:]).payload
 
-    def page(self, after: int, limit: int) -> Work:
-        get, decode = self.database.get, self._codec._read_token
-        start = self._keys.token_by_age(tenants.created_at(after), tenants.tenant_hash(after)) + b"\0"
-        stop = self._keys.TOKENS_BY_AGE.stop
+    def pages(self, starts: Sequence[int], limit: int) -> Work:
+        get, decode = self._get, self._codec._read_token
+        iterator = partial(self.database.iterator, stop=self._keys.TOKENS_BY_AGE.stop, include_key=False)
 
-        def read() -> None:
-            with closing(self.database.iterator(start=start, stop=stop, include_key=False)) as entries:
+        def read(start: bytes) -> None:
+            with closing(iterator(start=start, verify_checksums=True)) as entries:
                 for key in islice(entries, limit):
                     decode(get(key)[1:])
 
-        return repeat(read)
+        by_age = self._keys.token_by_age
+        return each(read, [by_age(tenants.created_at(after), tenants.tenant_hash(after)) + b"\0" for after in starts])
 
     def two_iterators(self, ranges: Iterable[tuple[tuple[bytes, bytes], ...]]) -> Work:
-        """The keys of two ranges each, and the records they name."""
-        get, decode = self.database.get, self._codec._read_token
+        """What two ranges of indexes hold: API tokens, or where they lie."""
+        get, decode, split = self._get, self._codec._read_token, self._keys.split_entry
 
         def read(pair: tuple[tuple[bytes, bytes], ...]) -> None:
             for start, stop in pair:
-                with closing(self.database.raw_iterator()) as entries:
+                with closing(self.database.raw_iterator(verify_checksums=True)) as entries:
                     entries.seek(start)
                     while entries.valid() and entries.key() < stop:
-                        decode(get(entries.value())[1:])
+                        key, copy = split(entries.value())
+                        decode((copy or get(key))[1:])
                         entries.next()
 
         return each(read, ranges)
@@ -165,10 +168,10 @@ class RawSQL(Raw):
         read = self._reader("SELECT * FROM oauth_tokens WHERE tenant_hash = ? AND service = ?")
         return lambda key: bytes(read(key)[2])
 
-    def page(self, after: int, limit: int) -> Work:
+    def pages(self, starts: Sequence[int], limit: int) -> Work:
         text = "SELECT * FROM api_tokens WHERE (created_at, hash) > (?, ?) ORDER BY created_at, hash LIMIT ?"
-        cursor = tenants.created_at(after), self._text(tenants.tenant_hash(after)), limit
-        return repeat(lambda: self._execute(text, cursor).fetchall())
+        cursors = [(tenants.created_at(after), self._text(tenants.tenant_hash(after)), limit) for after in starts]
+        return each(lambda cursor: self._execute(text, cursor).fetchall(), cursors)
 
     def _text(self, text: str) -> str | bytes:
         return text.encode() if self.store.scheme == "mariadb" else text

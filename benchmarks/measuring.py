@@ -100,9 +100,12 @@ def prepared(prepare: Callable[[], T], call: Callable[[T], object]) -> Work:
     return work
 
 
-def measure(group: str, measures: Iterable[Comparison | Observation], *, quick: bool) -> Iterator[Figure]:
-    """Each figure as soon as it is there."""
+def measure(
+    group: str, measures: Iterable[Comparison | Observation], *, quick: bool, settle: Callable[[], None]
+) -> Iterator[Figure]:
+    """Each figure as soon as it is there; before each ``settle`` is called."""
     for measured in measures:
+        settle()
         if isinstance(measured, Comparison):
             yield _compare(group, measured, max(3, measured.rounds // 20) if quick else measured.rounds)
         else:

@@ -7,7 +7,7 @@ whoever opens its payload can tell.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, cast
 
 import msgspec
 
@@ -100,6 +100,35 @@ def decode_at(location: keys.RecordKey, value: bytes) -> Record:
     if checksum is not None and checksum != record.checksum():
         raise corrupt(location, "wrong checksum")
     return record
+
+
+def decode_token(key: bytes, value: bytes) -> APITokenRecord:
+    """As ``decode``, of an API token."""
+    token = try_token(key, value, keys.token_hash(key))
+    return cast(APITokenRecord, decode(key, value)) if token is None else token
+
+
+def try_token(key: bytes, value: bytes, hash: str) -> APITokenRecord | None:
+    """The API token of that hash with that key and value; None when it doesn't read as it was written."""
+    if not value.startswith(_VERSION):
+        return None
+    try:
+        token = _read_token(memoryview(value)[1:])
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return None
+    tenant_hash, created_at = keys.token_owner(key)
+    record = APITokenRecord(
+        hash,
+        token.prefix,
+        tenant_hash,
+        token.description,
+        token.scopes,
+        created_at,
+        token.last_used,
+        token.expires_at,
+    )
+    # It covers all that the key says.
+    return record if token.checksum == record.checksum() else None
 
 
 def corrupt(location: keys.RecordKey, reason: str = "unreadable") -> CorruptRecord:

@@ -51,7 +51,8 @@ _TIME_BYTES: Final = 8
 _PREFIX_BYTES: Final = 8
 _TIME_OFFSET: Final = 1 << 63
 _SECTION_AT: Final = 1 + _HASH_BYTES
-TOKEN_KEY_BYTES: Final = _SECTION_AT + 1 + _TIME_BYTES + _HASH_BYTES
+_TOKEN_HASH_AT: Final = _SECTION_AT + 1 + _TIME_BYTES
+TOKEN_KEY_BYTES: Final = _TOKEN_HASH_AT + _HASH_BYTES
 
 TENANT_SECTION: Final = 0
 TOKEN_SECTION: Final = 1
@@ -180,6 +181,16 @@ def of_token_indexes(token: APITokenRecord) -> tuple[bytes, bytes, bytes]:
 def split_entry(entry: bytes) -> tuple[bytes, bytes]:
     """The key in an API token's index entry, and the copy of the record's value behind it, which may be empty."""
     return entry[:TOKEN_KEY_BYTES], entry[TOKEN_KEY_BYTES:]
+
+
+def token_hash(key: bytes) -> str:
+    """The hash of an API token, as far as its key goes."""
+    return key[_TOKEN_HASH_AT:].hex()
+
+
+def token_owner(key: bytes) -> tuple[str, int]:
+    """The tenant of an API token and when it was made, as far as its key goes."""
+    return key[1:_SECTION_AT].hex(), int.from_bytes(key[_SECTION_AT + 1 : _TOKEN_HASH_AT]) - _TIME_OFFSET
 
 
 def tenant_range(tenant_hash: str) -> Range:

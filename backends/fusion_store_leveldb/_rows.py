@@ -47,11 +47,7 @@ class Found(Struct, frozen=True):
 def find_token(view: View, hash: str) -> Found | None:
     """The API token with that hash, from the copy in its index entry where that has one; None when there is none."""
     entry = view.get(keys.token_by_hash(hash))
-    if entry is None:
-        return None
-    key, copy = keys.split_entry(entry)
-    value = copy or view.get(key)
-    return None if value is None else _found(key, value, hash)
+    return None if entry is None else _named_by(view, entry, hash)
 
 
 def find_code(view: View, hash: str) -> Found | None:
@@ -63,8 +59,15 @@ def find_code(view: View, hash: str) -> Found | None:
 
 def read_token(view: View, hash: str) -> APITokenRecord | None:
     """The API token with that hash; None when there is none."""
-    found = find_token(view, hash)
-    return None if found is None else cast(APITokenRecord, codec.decode_at(found.location, found.value))
+    entry = view.get(keys.token_by_hash(hash))
+    if entry is None:
+        return None
+    key, copy = keys.split_entry(entry)
+    token = codec.try_token(key, copy, hash)
+    if token is not None:
+        return token
+    found = _named_by(view, entry, hash)
+    return None if found is None else cast(APITokenRecord, found.read())
 
 
 def read_code(view: View, hash: str) -> AuthCodeRecord | None:
@@ -118,7 +121,7 @@ def scan_tokens(view: View, tenant_hash: str | None, after: tuple[int, str] | No
     behind = keys.tokens_behind(tenant_hash, after)
     if tenant_hash is not None:
         for key, value in view.scan(behind):
-            yield cast(APITokenRecord, codec.decode(key, value))
+            yield codec.decode_token(key, value)
     else:
         yield from follow_tokens(view, behind)
 
@@ -129,7 +132,7 @@ def follow_tokens(view: View, index: keys.Range) -> Iterator[APITokenRecord]:
         key, copy = keys.split_entry(entry)
         value = copy or view.get(key)
         if value is not None:
-            yield cast(APITokenRecord, codec.decode(key, value))
+            yield codec.decode_token(key, value)
 
 
 def scan_secrets(view: View, tenant_hash: str, kind: Kind) -> Iterator[SecretRecord]:
@@ -288,6 +291,12 @@ def _prefix_entries(view: View, found: Found) -> list[bytes]:
         # The prefix is unreadable, so that its entry is found only by what it names.
         return [entry for entry, key in view.scan(keys.TOKENS_BY_PREFIX) if key == found.key]
     return [keys.token_by_prefix(token.prefix, token.hash)]
+
+
+def _named_by(view: View, entry: bytes, hash: str) -> Found | None:
+    key, copy = keys.split_entry(entry)
+    value = copy or view.get(key)
+    return None if value is None else _found(key, value, hash)
 
 
 def _found(key: bytes, value: bytes, hash: str) -> Found:
