@@ -14,10 +14,11 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks import counting, listing, memory, opening, peers, plots, reading, serving, writing
+from benchmarks import counting, docs, listing, memory, opening, peers, plots, reading, serving, writing
 from benchmarks.measuring import Comparison, Figure, Observation, measure
 from benchmarks.stores import Stores, backends
 
@@ -64,6 +65,9 @@ def main() -> None:
         for group in dict.fromkeys(figure.group for figure in figures if figure.ratio is not None):
             plot = plots.plot(group, [figure for figure in figures if figure.group == group])
             (arguments.plots / f"{group}.svg").write_text(plot)
+    if arguments.docs is not None:
+        today = datetime.now(UTC).date().isoformat()
+        docs.update(arguments.docs, figures, GROUPS, tenants=stores.count, date=today)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -75,6 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--store-dir", type=Path, metavar="DIR", help="keep the stores there, and use them again")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
     parser.add_argument("--plots", type=Path, metavar="DIR", help="write an SVG for each group there")
+    parser.add_argument("--docs", type=Path, metavar="DIR", help="write them into DIR/performance.md, with its plots")
     return parser
 
 
