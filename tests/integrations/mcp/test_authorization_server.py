@@ -84,7 +84,9 @@ def test_what_one_client_was_given_is_nothing_to_another(host: Host) -> None:
     for token in (tokens["refresh_token"], tokens["access_token"]):
         assert host.revoke(other, token).status_code == 200
     assert host.status(tokens["access_token"]) == 200
-    assert host.refresh(client, tokens["refresh_token"]).status_code == 200
+    latest = host.refresh(client, tokens["refresh_token"]).json()
+    assert is_refused(host, other, tokens["refresh_token"])
+    assert host.status(latest["access_token"]) == 200
 
 
 def test_refreshing_replaces_both_tokens(host: Host) -> None:
@@ -198,6 +200,7 @@ def test_a_token_that_another_server_on_the_vault_gave_is_refused(vault: TokenRe
         tokens = other.sign_in(other.register())
         assert other.status(tokens["access_token"]) == 200
         assert host.status(tokens["access_token"]) == 401
+        assert asyncio.run(host.server.load_access_token(tokens["access_token"])) is None
 
 
 def test_another_api_token_of_the_tenant_works_as_ever_but_is_no_clients(

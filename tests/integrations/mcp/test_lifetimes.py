@@ -107,6 +107,14 @@ def test_however_many_register_in_the_course_of_time_the_store_does_not_grow(
     assert sizes == sizes[:1] * 4
 
 
+def test_a_slot_in_which_another_client_lies_is_nobodys(host: Host, vault: TokenRepository) -> None:
+    clients = [host.register() for _ in range(2)]
+    slots = vault.list_credentials(SYSTEM_TENANT)
+    (first, kind), (second, _) = [place for place in slots if place[0].startswith("mcp.unused-client:")]
+    vault.store_credentials(SYSTEM_TENANT, second, slots[first, kind])
+    assert [knows(host, client) for client in clients] == [True, False]
+
+
 def test_a_used_client_lives_on_for_90_days_after_its_last_token(host: Host, clock: ManualClock) -> None:
     client = host.register()
     tokens = host.sign_in(client)
