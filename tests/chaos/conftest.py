@@ -1,7 +1,6 @@
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -66,11 +65,3 @@ def empty(url: str) -> None:
     with engine_for(url).connect() as connection:
         for table in ("oauth_tokens", "service_credentials", "counters", "auth_codes", "marks"):
             connection.exec_driver_sql(f"DELETE FROM {table}")
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    """Until it holds, but not for ever."""
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)

@@ -8,21 +8,14 @@ from collections.abc import Callable
 import pytest
 
 from fusion_store import get_repository
-from tests.chaos.conftest import wait_for
 from tests.chaos.instances import Instance
 from tests.crash.ledger import Ledger
-from tests.crash.surroundings import EVERYWHERE, POINTS, chance
+from tests.crash.surroundings import EVERYWHERE, POINTS, chance, wait_for
 from tests.crash.trials import Worker
 
 ROUNDS = 30 if EVERYWHERE else POINTS
 THREADS = list("abcdefgh")
 PROCESSES = [THREADS[:4], THREADS[4:]]
-
-
-def wait_for_calls(ledger: Ledger, number: int) -> None:
-    """Until so many more calls have been acknowledged."""
-    wanted = ledger.acknowledged + number
-    wait_for(lambda: ledger.acknowledged >= wanted)
 
 
 @pytest.mark.parametrize("end", [Instance.kill, Instance.stop], ids=["killed", "stopped"])
@@ -32,11 +25,11 @@ def test_what_was_acknowledged_is_there_after_a_restart(
     ledger, choose = Ledger(), chance(instance.name)
     for _ in range(ROUNDS):
         with worker.load(url, [], ledger, PROCESSES):
-            wait_for_calls(ledger, 100)
+            ledger.wait_for_calls(100)
             time.sleep(choose.uniform(0, 0.2))
             end(instance)
             instance.start()
-            wait_for_calls(ledger, 50)
+            ledger.wait_for_calls(50)
         with get_repository(url) as vault:
             ledger.settle(vault)
     assert ledger.errors <= {"Unavailable", "OutcomeUnknown"}
@@ -48,7 +41,7 @@ def test_threads_beyond_the_pool_wait_or_are_told_that_it_is_busy(instance: Inst
     ledger = Ledger()
     with worker.load(f"{url}?pool_size=1&pool_timeout=0.02", [], ledger, PROCESSES):
         wait_for(lambda: bool(ledger.errors))
-        wait_for_calls(ledger, 200)
+        ledger.wait_for_calls(200)
     assert ledger.errors == {"Busy"}
     with get_repository(url) as vault:
         ledger.settle(vault)

@@ -12,8 +12,8 @@ import pytest
 from sqlalchemy import Connection, make_url
 
 from fusion_store import OAuthTokenData, ReadOnly, TokenRepository, get_repository
-from tests.chaos.conftest import wait_for
 from tests.chaos.instances import Instance, PostgreSQL
+from tests.crash.surroundings import wait_for
 from tests.servers.conftest import rows
 from tests.servers.databases import engine_for
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from fusion_store import TokenRepository
+from tests.crash.surroundings import wait_for
 
 UNKNOWN: Final = "OutcomeUnknown"
 NOTHING_CHANGED: Final = frozenset({"StorageFull", "StorageIO", "Busy", "Unavailable"})
@@ -70,6 +71,11 @@ class Ledger:
         if isinstance(before, Tenant) and (after is None or after.token != before.token):
             self.dead_tokens.add(before.token)
         self.states[tenant] = [after]
+
+    def wait_for_calls(self, number: int) -> None:
+        """Until so many more calls have been acknowledged."""
+        wanted = self.acknowledged + number
+        wait_for(lambda: self.acknowledged >= wanted)
 
     def living(self) -> int:
         """How many tenants stand."""

@@ -15,6 +15,7 @@ from fusion_store.backend import ENCRYPTION_MARK, Mode, OpenOptions, RecordRepos
 from fusion_store.layers import Keyring, Layer
 from fusion_store.layers.rekey import convert, rotate_keys
 from fusion_store.testing import ManualClock
+from fusion_store_sql._schema import REVISIONS
 from tests.crash.stores import BACKENDS, KEYS, KINDS, Store
 
 HOUR: Final = timedelta(hours=1)
@@ -72,7 +73,7 @@ class Operation:
 
     prepare: Callable[[Scene], Act]
     kinds: tuple[str, ...] = tuple(BACKENDS)
-    finish: Callable[[Store], TokenRepository] = Store.reopen
+    finish: Callable[[Store], TokenRepository] = Store.open
     begins_empty: bool = False
     is_one_step: bool = True
     """Whether an error that says so has changed nothing."""
@@ -127,13 +128,25 @@ def _finish_sealing(store: Store) -> TokenRepository:
         mark = mode_of(storage.read_mark(ENCRYPTION_MARK))
         if mark is Mode.CONVERTING:
             assert not convert(storage, Keyring(KEYS), to=Mode.SEALED).failed
-    return store.reopen(keys=None if mark is Mode.PLAIN else KEYS[:1])
+    return store.open(keys=None if mark is Mode.PLAIN else KEYS[:1])
+
+
+def _migrate(scene: Scene) -> Act:
+    backend, url = find_backend(scene.store.url)
+    backend.downgrade_schema(url, REVISIONS[0])
+    return partial(backend.upgrade_schema, url)
+
+
+def _finish_migrating(store: Store) -> TokenRepository:
+    backend, url = find_backend(store.url)
+    backend.upgrade_schema(url)
+    return store.open()
 
 
 OPERATIONS: Final[dict[str, Operation]] = {
     "create": Operation(
         lambda scene: scene.opens,
-        finish=lambda store: store.reopen(create=True),
+        finish=lambda store: store.open(create=True),
         begins_empty=True,
         is_one_step=False,
     ),
@@ -164,10 +177,11 @@ OPERATIONS: Final[dict[str, Operation]] = {
     "import": _on_vault(_move_in),
     "purge": Operation(lambda scene: scene.opens().purge_expired, is_one_step=False),
     "close": _on_vault(lambda vault, _: vault.close),
+    "migrate": Operation(_migrate, kinds=("sqlite",), finish=_finish_migrating, is_one_step=False),
     "change keys": Operation(
         _change_keys,
         kinds=tuple(kind for kind in KINDS if kind.endswith("sealed")),
-        finish=lambda store: store.reopen(keys=KEYS),
+        finish=lambda store: store.open(keys=KEYS),
         is_one_step=False,
     ),
     "seal": Operation(_seal, finish=_finish_sealing, is_one_step=False),

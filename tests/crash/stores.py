@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import time
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -25,9 +24,6 @@ KEYS: Final = [Key(bytes([number] * 32)) for number in range(2)]
 _SQLITE_FILES: Final = ("", "-wal", "-shm", "-journal")
 _LEVELDB_FILES: Final = ("CURRENT", "LOCK", "LOG", "LOG.old", "FUSION-STORE")
 _MOST_LEVELDB_FILES: Final = 40
-
-reopenings: Final[list[float]] = []
-"""How many seconds each opening of a store took that was killed or damaged."""
 
 
 @dataclass(frozen=True)
@@ -76,13 +72,6 @@ class Store:
         """Open the store, with the key of its kind; the caller closes it."""
         keyring = Keyring((keys or KEYS[:1]) if self.is_sealed or keys else [])
         return get_repository(self.url, create=create, encryption_keys=keyring, clock=ManualClock())
-
-    def reopen(self, *, create: bool = False, keys: list[Key] | None = None) -> TokenRepository:
-        """As ``open``, and timed."""
-        began = time.perf_counter()
-        opened = self.open(create=create, keys=keys)
-        reopenings.append(time.perf_counter() - began)
-        return opened
 
 
 def state(vault: TokenRepository, names: dict[str, str]) -> list[str]:

@@ -7,7 +7,8 @@ import random
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,6 +25,8 @@ SEED: Final = int(os.environ.get("FUSION_STORE_TEST_SEED", random.randrange(1 <<
 MEMORY: Final = Path("/dev/shm") if os.access("/dev/shm", os.W_OK) else None
 """A file system in memory, where there is one: a kill takes nothing from the page cache, and an fsync costs nothing."""
 
+_PATIENCE_SECONDS: Final = 100
+
 T = TypeVar("T")
 
 
@@ -35,6 +38,14 @@ def chance(*name: object) -> random.Random:
 def some(points: Sequence[T], choose: random.Random, limit: int = POINTS) -> list[T]:
     """As many of the points as are to be tried, in order."""
     return [points[at] for at in sorted(choose.sample(range(len(points)), min(limit, len(points))))]
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    """Until it holds, but not for ever."""
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
 
 
 @cache

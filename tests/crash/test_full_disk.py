@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,7 @@ import pytest
 from fusion_store import OAuthTokenData, OutcomeUnknown, StorageFull, TokenRepository
 from tests.crash.ledger import Ledger
 from tests.crash.stores import KEYS, Store
-from tests.crash.surroundings import mount, unmount
+from tests.crash.surroundings import mount, unmount, wait_for
 from tests.crash.trials import Worker
 
 THREADS = list("abcd")
@@ -49,23 +48,15 @@ def test_writers_meet_the_end_of_the_room_and_go_on_when_there_is_some(store: St
     store.open(create=True).close()
     keys = [KEYS[0].reveal()] * store.is_sealed
     with worker.load(store.url, keys, ledger, [THREADS]):
-        wait_for(lambda: ledger.acknowledged > 20)
+        ledger.wait_for_calls(20)
         ballast = fill_up(store, leave=64 * 1024)
         wait_for(lambda: "StorageFull" in ledger.errors)
         ballast.unlink()
-        before = ledger.acknowledged
-        wait_for(lambda: ledger.acknowledged > before + 20)
+        ledger.wait_for_calls(20)
     assert ledger.errors <= {"StorageFull", "OutcomeUnknown"}
-    with store.reopen() as vault:
+    with store.open() as vault:
         ledger.settle(vault)
     assert ledger.living() > 4
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 def test_a_call_that_finds_no_room_has_changed_nothing_and_can_be_repeated(store: Store) -> None:

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from shutil import rmtree
 from typing import NamedTuple
 
 import pytest
 
+from tests.crash.ledger import Ledger
 from tests.crash.operations import AFTERWARDS, OPERATIONS, Facts
-from tests.crash.stores import Store, state
-from tests.crash.surroundings import POINTS, chance, some
+from tests.crash.stores import BACKENDS, Store, state
+from tests.crash.surroundings import POINTS, chance, some, wait_for
 from tests.crash.trials import Worker
 from tests.crash.worker import ACKNOWLEDGED
 
 Copy = Callable[[str], tuple[Store, Facts]]
 
-MAIN = ("create", "store", "delete a tenant", "rotate", "refresh", "change keys")
+MAIN = ("create", "store", "delete a tenant", "rotate", "migrate", "refresh", "change keys")
 CASES = [(name, kind) for name in (OPERATIONS if POINTS > 1 else MAIN) for kind in OPERATIONS[name].kinds]
 NAMES = [f"{name}, {kind}" for name, kind in CASES]
 # What fails where no room is left.
@@ -135,3 +137,24 @@ def fail(broken: Broken, worker: Worker, injection: str, errors: set[str]) -> No
 def numbered(calls: list[str]) -> list[tuple[str, int]]:
     """Each call with its number among those of its name."""
     return [(call, calls[: at + 1].count(call)) for at, call in enumerate(calls)]
+
+
+@pytest.mark.parametrize("error", ["EIO", "ENOSPC"])
+@pytest.mark.parametrize("calls", ["write,pwrite64", "fdatasync"])
+@pytest.mark.parametrize("kind", BACKENDS)
+def test_threads_that_share_a_commit_share_its_failure(
+    kind: str, calls: str, error: str, worker: Worker, place: Path
+) -> None:
+    store, ledger = Store(kind, place), Ledger()
+    store.open(create=True).close()
+    with worker.load(store.url, [], ledger, [list("abcdef")]) as (pid,):
+        ledger.wait_for_calls(20)
+        with worker.traced_load(
+            pid, store, f"{calls}:error={error}:when={1 + chance(kind, calls, error).randrange(50)}+"
+        ):
+            wait_for(lambda: bool(ledger.errors))
+        ledger.wait_for_calls(20)
+    assert ledger.errors <= {"StorageIO" if error == "EIO" else "StorageFull", "StorageIO", "OutcomeUnknown"}
+    with store.open() as vault:
+        ledger.settle(vault)
+    assert ledger.living() > 6

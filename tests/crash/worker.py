@@ -67,8 +67,9 @@ def work(kind: str, folder: str, operation: str, facts: dict[str, str]) -> None:
     hear()
 
     def write() -> None:
-        vault = opened[-1] if opened and operation != "close" else opens()
-        go_on(vault)
+        if not opened or operation == "close":
+            opened.append(OPERATIONS[operation].finish(store))
+        go_on(opened[-1])
 
     tell(outcome(write))
     for vault in opened:
