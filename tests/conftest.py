@@ -42,6 +42,7 @@ collect_ignore = [
     *["provider"] * _NO_PROVIDER,
     *["servers"] * (len(_NO_SERVER) == len(VARIABLES)),
     *["chaos"] * (not SERVERS),
+    *["soak"] * ("FUSION_STORE_TEST_SOAK_SECONDS" not in os.environ),
 ]
 
 

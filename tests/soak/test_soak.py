@@ -1,0 +1,42 @@
+"""Under load for a while, a vault takes no more memory, descriptors and threads than at first.
+
+``FUSION_STORE_TEST_SOAK_SECONDS`` says how long, a backend.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+SECONDS = float(os.environ["FUSION_STORE_TEST_SOAK_SECONDS"])
+ROOM_MIB = 16
+"""What caches of the database may still grow by after the first third."""
+
+BACKENDS = ["sqlite", *["leveldb"] * (find_spec("plyvel") is not None)]
+
+
+@pytest.mark.timeout(SECONDS + 300)
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_nothing_grows_under_load(backend: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tests.soak.load", f"{backend}:///{tmp_path}/vault", str(SECONDS)]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    told = json.loads(run.stdout)
+    samples = told["samples"]
+    third = len(samples) // 3
+    warm, late = samples[third : 2 * third], samples[2 * third :]
+
+    assert told["failures"] == []
+    assert told["operations"] > 0
+    assert told["tenants"] <= 100
+    assert max(s["descriptors"] for s in late) <= max(s["descriptors"] for s in warm) + 2, samples
+    assert max(s["threads"] for s in late) <= max(s["threads"] for s in warm), samples
+    growth = max(s["memory"] for s in late) - min(s["memory"] for s in warm)
+    assert growth <= ROOM_MIB, samples
+    print(f"{backend}: {told['operations']} operations, {growth:.1f} MiB more")  # noqa: T201 # the figure to quote
