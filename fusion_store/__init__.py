@@ -11,6 +11,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from fusion_store._audit import AuditRecord, acting_as
 from fusion_store._errors import (
     AlreadyExists,
     AmbiguousIdentifier,
@@ -77,6 +78,7 @@ __all__ = [
     "AlreadyExists",
     "AmbiguousIdentifier",
     "AsyncTokenRepository",
+    "AuditRecord",
     "AuthCode",
     "AuthError",
     "Busy",
@@ -123,6 +125,7 @@ __all__ = [
     "VersionConflict",
     "WrongKey",
     "__version__",
+    "acting_as",
     "get_repository",
     "redact_url",
 ]

@@ -94,6 +94,7 @@ class AsyncTokenRepository:
     stats = _coroutine(TokenRepository.stats)
     health = _coroutine(TokenRepository.health)
     check = _coroutine(TokenRepository.check)
+    audit_log = _coroutine(TokenRepository.audit_log)
     purge_expired = _coroutine(TokenRepository.purge_expired)
     backup = _coroutine(TokenRepository.backup)
     import_records = _coroutine(TokenRepository.import_records)

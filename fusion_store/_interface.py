@@ -24,6 +24,7 @@ from os import PathLike
 from types import TracebackType
 from typing import Any, Final, Self
 
+from fusion_store._audit import AuditRecord
 from fusion_store._records import ExportedRecord
 from fusion_store._values import (
     APITokenMetadata,
@@ -286,11 +287,23 @@ class TokenRepository(ABC):
         """Read every record and every index, and report all that is corrupt."""
 
     @abstractmethod
+    def audit_log(
+        self, *, tenant_hash: str | None = None, after: str | None = None, limit: int = 100
+    ) -> list[AuditRecord]:
+        """Up to ``limit`` audit records: of one tenant, deleted or not, or of all. Empty where none were ever kept.
+
+        A tenant's, and with an empty ``tenant_hash`` the store's own, come in the order of the changes; those of all
+        by (``recorded_at``, ``tenant_hash``, ``sequence``). ``after`` is the ``cursor`` of the last one seen. A record
+        that was altered raises ``CorruptRecord``.
+        """
+
+    @abstractmethod
     def purge_expired(self) -> dict[str, int]:
         """Delete what has expired, and say how much: ``codes``, ``claims``, ``credentials``, ``api_tokens``.
 
         A tenant's last API token stays: of several expired ones, the last in the order of
-        ``list_api_tokens``. A claim purged after its deadline can still be committed.
+        ``list_api_tokens``. A claim purged after its deadline can still be committed. Where audit records are kept
+        for a limited time, the older ones go too: ``audit_records``.
         """
 
     @abstractmethod

@@ -9,7 +9,16 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from fusion_store._config import CIPHER_VARIABLE, KEY_FILE_VARIABLE, KEYS_VARIABLE, default_url
+from fusion_store._config import (
+    AUDIT_ATTEMPTS_VARIABLE,
+    AUDIT_SAMPLE_VARIABLE,
+    AUDIT_SINK_VARIABLE,
+    AUDIT_VARIABLE,
+    CIPHER_VARIABLE,
+    KEY_FILE_VARIABLE,
+    KEYS_VARIABLE,
+    default_url,
+)
 from fusion_store._errors import ConfigError
 from fusion_store._interface import TokenRepository
 from fusion_store._urls import StoreURL
@@ -17,6 +26,7 @@ from fusion_store._urls import StoreURL
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
+    from fusion_store.audit import AuditOptions
     from fusion_store.backend import Backend, RecordRepository
     from fusion_store.layers import CacheOptions, KeyProvider, Keyring
 
@@ -58,6 +68,7 @@ def get_repository(
     cache: bool | CacheOptions = False,
     token_prefix: str | None = None,
     clock: Callable[[], datetime] | None = None,
+    audit: bool | AuditOptions | None = None,
 ) -> TokenRepository:
     """Open the vault at ``url``.
 
@@ -73,6 +84,10 @@ def get_repository(
     - ``token_prefix``: new API tokens are ``PREFIX_`` and 49 base62 characters, the form secret scanners know;
       by default 64 hex characters.
     - ``clock``: answers the present as an aware datetime; by default the system's.
+    - ``audit``: ``True`` or ``AuditOptions`` make the store record each change from now on, whoever makes it; by
+      default ``FUSION_STORE_AUDIT`` (``on`` or ``off``). Otherwise the store stays as it is:
+      ``fusion-store audit disable`` ends it. ``FUSION_STORE_AUDIT_SINK`` and ``FUSION_STORE_AUDIT_ATTEMPTS`` name
+      files to which this process appends its changes and the authentication attempts, unless options are given.
 
     Raises ``ConfigError`` for a URL or key that can't be used, naming what is known or the extra to install, a
     ``StoreError`` when the store can't be opened or its keys can't be had, and an ``EncryptionError`` when it isn't
@@ -81,10 +96,16 @@ def get_repository(
     from fusion_store.backend import OpenOptions
 
     keyring = find_keyring(encryption_keys)
+    options = _find_audit_options(audit)
     backend, parsed = find_backend(url)
     repository = backend.open(parsed, OpenOptions(create, token_prefix, clock))
     try:
-        return _cached(_encrypted(repository, keyring), cache)
+        if options is not None:
+            options.apply(repository)
+        outermost = _cached(_encrypted(repository, keyring), cache)
+        if options is not None:
+            outermost.attempts = options.recorder()
+        return outermost
     except BaseException:
         repository.close()
         raise
@@ -110,6 +131,30 @@ def _cached(repository: RecordRepository, cache: bool | CacheOptions) -> RecordR
     if cache is not True and not isinstance(cache, CacheOptions):
         raise ConfigError("cache: must be True, False or CacheOptions")
     return CachedTokenRepository(repository, CacheOptions() if cache is True else cache)
+
+
+def _find_audit_options(audit: bool | AuditOptions | None) -> AuditOptions | None:
+    """What was asked for, and what the environment says; None leaves the store as it is."""
+    if audit is not None and not isinstance(audit, bool):
+        return audit
+    value = os.environ.get(AUDIT_VARIABLE, "off") if audit is None else "on" if audit else "off"
+    if value not in ("on", "off"):
+        raise ConfigError(f"{AUDIT_VARIABLE} must be on or off")
+    sink, attempts = os.environ.get(AUDIT_SINK_VARIABLE), os.environ.get(AUDIT_ATTEMPTS_VARIABLE)
+    if value == "off" and not sink and not attempts:
+        return None
+    from fusion_store.audit import AuditOptions, JSONLinesFile
+
+    try:
+        sample = float(os.environ.get(AUDIT_SAMPLE_VARIABLE, "1"))
+    except ValueError:
+        raise ConfigError(f"{AUDIT_SAMPLE_VARIABLE} must be a number from 0 to 1") from None
+    return AuditOptions(
+        enable=value == "on",
+        sink=JSONLinesFile(sink) if sink else None,
+        attempts=JSONLinesFile(attempts) if attempts else None,
+        sample=sample,
+    )
 
 
 def find_keyring(keys: Sequence[str] | Keyring | KeyProvider | None = None) -> Keyring | None:

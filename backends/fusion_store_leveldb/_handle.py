@@ -84,7 +84,7 @@ class Stripes:
     """
 
     def __init__(self) -> None:
-        self._locks = tuple(threading.Lock() for _ in range(_STRIPES))
+        self._locks = tuple(threading.Lock() for _ in range(_STRIPES + 1))
 
     @contextmanager
     def hold(self, *hashes: str) -> Iterator[None]:
@@ -95,9 +95,9 @@ class Stripes:
             yield
 
     def hold_all(self) -> AbstractContextManager[None]:
-        """Hold the locks of all tenants."""
-        return self.hold(*(f"{stripe:02x}" for stripe in range(_STRIPES)))
+        """Hold the locks of all tenants, and of the store's own."""
+        return self.hold("", *(f"{stripe:02x}" for stripe in range(_STRIPES)))
 
     def number(self, hash: str) -> int:
-        """Which lock is a tenant's."""
-        return int(hash[:2], 16)
+        """Which lock is a tenant's; the last one, with an empty hash, is for what is the store's own."""
+        return int(hash[:2], 16) if hash else _STRIPES

@@ -75,6 +75,9 @@ class Range(NamedTuple):
 
 TENANTS: Final = Range(b"t", b"u")
 AUDIT: Final = Range(b"a", b"b")
+AUDIT_CHAINS: Final = Range(b"a\0", b"a\1")
+AUDIT_RECORDS: Final = Range(b"a\1", b"a\2")
+AUDIT_TIMES: Final = Range(b"a\2", b"a\3")
 TOKENS_BY_HASH: Final = Range(b"h", b"i")
 TOKENS_BY_AGE: Final = Range(b"o", b"p")
 TOKENS_BY_PREFIX: Final = Range(b"p", b"q")
@@ -152,6 +155,57 @@ def code_by_hash(hash: str) -> bytes:
 def mark(name: str) -> bytes:
     """The key of a mark."""
     return b"m" + name.encode()
+
+
+def audit_chain(tenant_hash: str) -> bytes:
+    """The key of a chain."""
+    return AUDIT_CHAINS.start + _chain(tenant_hash)
+
+
+def audit_record(tenant_hash: str, sequence: int) -> bytes:
+    """The key of an audit record."""
+    return AUDIT_RECORDS.start + _chain(tenant_hash) + sequence.to_bytes(_TIME_BYTES)
+
+
+def audit_time(recorded_at: int, tenant_hash: str, sequence: int) -> bytes:
+    """The index entry of an audit record's time."""
+    return AUDIT_TIMES.start + _time(recorded_at) + _chain(tenant_hash) + sequence.to_bytes(_TIME_BYTES)
+
+
+def audit_behind(tenant_hash: str, sequence: int) -> Range:
+    """A chain's records behind one of them."""
+    start = AUDIT_RECORDS.start + _chain(tenant_hash)
+    return Range(start + (sequence + 1).to_bytes(_TIME_BYTES), start + b"\xff" * _TIME_BYTES)
+
+
+def audit_times_behind(after: tuple[int, int, str] | None) -> Range:
+    """The index entries behind that of a record: (``recorded_at``, ``sequence``, ``tenant_hash``)."""
+    if after is None:
+        return AUDIT_TIMES
+    recorded_at, sequence, tenant_hash = after
+    return Range(audit_time(recorded_at, tenant_hash, sequence) + b"\0", AUDIT_TIMES.stop)
+
+
+def audit_times_before(moment: int) -> Range:
+    """The index entries of what was recorded before that moment."""
+    return Range(AUDIT_TIMES.start, AUDIT_TIMES.start + _time(moment))
+
+
+def read_audit_chain(key: bytes) -> str:
+    """Whose chain it is, empty for the store's own."""
+    return key[3:].hex()
+
+
+def read_audit_record(key: bytes) -> tuple[str, int]:
+    """An audit record's tenant hash and sequence."""
+    return key[3:-_TIME_BYTES].hex(), int.from_bytes(key[-_TIME_BYTES:])
+
+
+def read_audit_time(entry: bytes) -> tuple[int, str, int]:
+    """An audit record's time, tenant hash and sequence."""
+    at = len(AUDIT_TIMES.start) + _TIME_BYTES
+    name, sequence = read_audit_record(entry[at - 2 :])
+    return int.from_bytes(entry[at - _TIME_BYTES : at]) - _TIME_OFFSET, name, sequence
 
 
 def of_record(record: Record) -> bytes:
@@ -287,6 +341,10 @@ def _beginning_with(start: bytes) -> Range:
 
 def _in_tenant(tenant_hash: str, section: int) -> bytes:
     return b"t" + bytes.fromhex(tenant_hash) + _SECTION_BYTES[section]
+
+
+def _chain(tenant_hash: str) -> bytes:
+    return b"\1" + bytes.fromhex(tenant_hash) if tenant_hash else b"\0"
 
 
 def _time(micros: int) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fusion_store.backend import AUDIT_MARK
 from fusion_store_leveldb import _codec as codec
 from fusion_store_leveldb import _folder as folders
 from fusion_store_leveldb import _keys as keys
@@ -40,5 +41,5 @@ def _changes(session: Session, version: str) -> Changes:
             changes.put(entry, keys.split_entry(named)[0])
         for key, _ in session.scan(keys.AUDIT):
             changes.delete(key)
-        changes.delete(keys.mark("audit"))
+        changes.delete(keys.mark(AUDIT_MARK))
     return changes

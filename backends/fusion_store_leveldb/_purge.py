@@ -8,7 +8,15 @@ from itertools import groupby
 from typing import NamedTuple
 
 from fusion_store import CorruptRecord
-from fusion_store.backend import APITokenRecord, AuthCodeRecord, CounterRecord, SecretRecord
+from fusion_store.backend import (
+    APITokenRecord,
+    AuditEntry,
+    AuthCodeRecord,
+    CounterRecord,
+    SecretRecord,
+    of_purged_place,
+    of_purged_token,
+)
 from fusion_store_leveldb import _keys as keys
 from fusion_store_leveldb._rows import Found
 from fusion_store_leveldb._session import View
@@ -25,6 +33,21 @@ class Expired(NamedTuple):
     def counts(self) -> dict[str, int]:
         """How much it is, by name."""
         return {name: len(found) for name, found in self._asdict().items()}
+
+    def audited(self, audit: AuditEntry | None) -> list[AuditEntry]:
+        """What is to be recorded."""
+        entries: list[AuditEntry] = []
+        for name, places in (
+            ("auth_code.purge", [found.location.place for found in self.codes]),
+            ("credentials.purge", [found.location.place for found in self.credentials]),
+            ("refresh.purge", [counter.place for counter in self.claims]),
+        ):
+            for place in places:
+                assert place is not None
+                entries += of_purged_place(audit, name, place)
+        for found in self.api_tokens:
+            entries += of_purged_token(audit, found.location.tenant_hash, found.location.hash)
+        return entries
 
     def add(self, more: Expired, limit: int) -> None:
         """Take over from ``more``, up to ``limit`` of each."""

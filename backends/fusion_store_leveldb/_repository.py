@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import datetime
 from itertools import islice
 from os import PathLike
@@ -15,8 +15,12 @@ from msgspec.structs import replace
 
 from fusion_store import SYSTEM_TENANT, AlreadyExists, CorruptRecord, StorageIO, StoreStats, TenantNotFound
 from fusion_store.backend import (
+    AUDIT_MARK,
     ENCRYPTION_MARK,
     APITokenRecord,
+    AuditChain,
+    AuditEntry,
+    AuditRecord,
     AuthCodeRecord,
     Change,
     CorruptPlace,
@@ -32,8 +36,16 @@ from fusion_store.backend import (
     TenantCounts,
     TenantRecord,
     mode_of,
+    of_change,
+    of_code,
+    of_new_token,
+    of_removed_token,
+    of_rotation,
+    of_store,
+    of_written,
     refuse_conflict,
 )
+from fusion_store_leveldb import _audit as trail
 from fusion_store_leveldb import _codec as codec
 from fusion_store_leveldb import _keys as keys
 from fusion_store_leveldb import _rows as rows
@@ -72,7 +84,9 @@ class LevelDBTokenRepository(RecordRepository):
         self._purge = Purge()
         self._handle = open_handle(path, create=create, lock_timeout=lock_timeout)
 
-    def insert_api_token(self, token: APITokenRecord, tenant: TenantRecord | None, mode: bytes) -> None:
+    def insert_api_token(
+        self, token: APITokenRecord, tenant: TenantRecord | None, mode: bytes, *, audit: AuditEntry | None = None
+    ) -> None:
         with self._adding(mode, token.tenant_hash) as session:
             if rows.find_token(session, token.hash) is not None:
                 raise AlreadyExists("an API token of that hash stands already")
@@ -86,13 +100,16 @@ class LevelDBTokenRepository(RecordRepository):
             elif not standing:
                 raise TenantNotFound
             rows.put(changes, token)
+            self._record(changes, session, of_new_token(audit, token, tenant))
             session.write(changes)
 
     def read_api_token(self, hash: str) -> APITokenRecord | None:
         with self._handle.use() as session:
             return rows.read_token(session, hash)
 
-    def replace_api_token(self, old: APITokenRecord, new: APITokenRecord, old_expires_at: int | None) -> bool:
+    def replace_api_token(
+        self, old: APITokenRecord, new: APITokenRecord, old_expires_at: int | None, *, audit: AuditEntry | None = None
+    ) -> bool:
         with self._stripes.hold(old.tenant_hash), self._handle.use() as session:
             found = rows.find_token(session, old.hash)
             standing = rows.read_token(session, old.hash)
@@ -104,11 +121,12 @@ class LevelDBTokenRepository(RecordRepository):
             else:
                 rows.put(changes, replace(standing, expires_at=old_expires_at))
             rows.put(changes, new)
+            self._record(changes, session, of_rotation(audit, old, new))
             with self._raises_signal():
                 session.write(changes)
             return True
 
-    def remove_api_token(self, hash: str) -> bool:
+    def remove_api_token(self, hash: str, *, audit: AuditEntry | None = None) -> bool:
         while True:
             with self._handle.use() as session:
                 found = rows.find_token(session, hash)
@@ -120,10 +138,12 @@ class LevelDBTokenRepository(RecordRepository):
                 if found is None or found.location.tenant_hash != tenant_hash:
                     continue
                 changes = Changes()
-                if rows.has_other_token(session, found):
-                    rows.delete(changes, session, found)
-                else:
+                last = not rows.has_other_token(session, found)
+                if last:
                     rows.delete_tenant(changes, session, tenant_hash)
+                else:
+                    rows.delete(changes, session, found)
+                self._record(changes, session, of_removed_token(audit, tenant_hash, hash, last=last))
                 with self._raises_signal():
                     session.write(changes)
                 return True
@@ -179,17 +199,20 @@ class LevelDBTokenRepository(RecordRepository):
         with self._handle.use() as session, session.snapshot() as view:
             return [hash for hash in rows.tenant_hashes(view, wanted) if hash != SYSTEM_TENANT]
 
-    def remove_tenant(self, tenant_hash: str) -> bool:
+    def remove_tenant(self, tenant_hash: str, *, audit: AuditEntry | None = None) -> bool:
         with self._stripes.hold(tenant_hash), self._handle.use() as session:
             if not rows.has_tenant(session, tenant_hash):
                 return False
             changes = Changes()
             rows.delete_tenant(changes, session, tenant_hash)
+            self._record(changes, session, of_store(audit))
             with self._raises_signal():
                 session.write(changes)
             return True
 
-    def change_secret(self, place: Place, change: Change, mode: bytes) -> SecretState | None:
+    def change_secret(
+        self, place: Place, change: Change, mode: bytes, *, audit: AuditEntry | None = None
+    ) -> SecretState | None:
         with self._adding(mode, place.tenant_hash) as session:
             before = rows.read_state(session, place)
             after = change(before)
@@ -205,6 +228,7 @@ class LevelDBTokenRepository(RecordRepository):
                 changes.delete(keys.secret(place))
             else:
                 rows.put(changes, after.secret)
+            self._record(changes, session, of_change(audit, before, after))
             session.write(changes)
             return after
 
@@ -216,16 +240,17 @@ class LevelDBTokenRepository(RecordRepository):
         with self._handle.use() as session:
             return list(rows.scan_secrets(session, tenant_hash, kind))
 
-    def insert_auth_code(self, code: AuthCodeRecord, mode: bytes) -> None:
+    def insert_auth_code(self, code: AuthCodeRecord, mode: bytes, *, audit: AuditEntry | None = None) -> None:
         with self._adding(mode, code.place.tenant_hash) as session:
             if not rows.has_tenant(session, code.place.tenant_hash):
                 raise TenantNotFound
             changes = Changes()
             rows.settle_mode(changes, session, mode)
             rows.put(changes, code)
+            self._record(changes, session, of_code(audit, code))
             session.write(changes)
 
-    def take_auth_code(self, hash: str) -> AuthCodeRecord | None:
+    def take_auth_code(self, hash: str, *, audit: AuditEntry | None = None) -> AuthCodeRecord | None:
         with self._handle.use() as session:
             code = rows.read_code(session, hash)
         if code is None:
@@ -236,6 +261,7 @@ class LevelDBTokenRepository(RecordRepository):
                 return None
             changes = Changes()
             rows.delete(changes, session, found)
+            self._record(changes, session, of_code(audit, code))
             session.write(changes)
             return code
 
@@ -243,15 +269,52 @@ class LevelDBTokenRepository(RecordRepository):
         with self._handle.use() as session:
             return rows.read_mark(session, name)
 
-    def write_mark(self, name: str, value: bytes | None) -> None:
+    def write_mark(self, name: str, value: bytes | None, *, audit: AuditEntry | None = None) -> None:
         changes = Changes()
         if value is None:
             changes.delete(keys.mark(name))
         else:
             changes.put(keys.mark(name), codec.encode_bytes(value))
-        # Whoever adds a record relies on the mode that it found.
-        with self._stripes.hold_all() if name == ENCRYPTION_MARK else nullcontext(), self._handle.use() as session:
+        # Whoever changes something relies on the marks that it found.
+        held: AbstractContextManager[None] = nullcontext()
+        if name in (ENCRYPTION_MARK, AUDIT_MARK):
+            held = self._stripes.hold_all()
+        elif audit is not None:
+            held = self._stripes.hold("")
+        with held, self._handle.use() as session:
+            begins = name == AUDIT_MARK and value is not None
+            self._record(changes, session, of_store(audit), begins=begins)
             session.write(changes)
+
+    def _record(self, changes: Changes, view: View, entries: Sequence[AuditEntry], *, begins: bool = False) -> None:
+        """The last step before a change is written; with ``begins``, one from which on changes are audited."""
+        if entries and (begins or trail.is_audited(view)):
+            self.hand_to_sink(trail.append(changes, view, entries))
+
+    def scan_audit_records(
+        self, tenant_hash: str | None, after: tuple[int, int, str] | None, limit: int
+    ) -> list[AuditRecord]:
+        with self._handle.use() as session, session.snapshot() as view:
+            return list(islice(trail.scan_records(view, tenant_hash, after), limit))
+
+    def scan_audit_chains(self, after: str | None, limit: int) -> list[AuditChain]:
+        with self._handle.use() as session, session.snapshot() as view:
+            return list(islice(trail.scan_chains(view, after), limit))
+
+    def cut_audit_chains(self, before: int, limit: int, *, audit: AuditEntry | None = None) -> int:
+        with self._handle.use() as session:
+            names = trail.find_old(session, before, limit)
+        if not names:
+            return 0
+        with self._stripes.hold("", *names), self._handle.use() as session:
+            changes = Changes()
+            count, moved = trail.cut(changes, session, names, before, limit)
+            entries = of_store(audit, before=before, records=count)
+            if count and entries and trail.is_audited(session):
+                self.hand_to_sink(trail.append(changes, session, entries, moved))
+            if count:
+                session.write(changes)
+            return count
 
     def change_signal(self) -> int:
         return self._signal
@@ -260,7 +323,14 @@ class LevelDBTokenRepository(RecordRepository):
         with self._handle.use() as session, session.snapshot() as view:
             return survey.scan_page(view, after, limit)
 
-    def insert_records(self, records: Sequence[Record], mode: bytes, resolve: Resolve = refuse_conflict) -> int:
+    def insert_records(
+        self,
+        records: Sequence[Record],
+        mode: bytes,
+        resolve: Resolve = refuse_conflict,
+        *,
+        audit: AuditEntry | None = None,
+    ) -> int:
         hashes = {hash for record in records for hash in _hashes(record)}
         with self._adding(mode, *hashes) as session:
             written: dict[tuple[type[Record], object], Record] = {}
@@ -280,23 +350,27 @@ class LevelDBTokenRepository(RecordRepository):
             for record in written.values():
                 replaces_token |= rows.put_over(changes, session, record)
             if written:
+                self._record(changes, session, of_written(audit, written.values()))
                 with self._raises_signal() if replaces_token else nullcontext():
                     session.write(changes)
             return len(written)
 
-    def replace_payloads(self, replacements: Sequence[tuple[SecretRecord | AuthCodeRecord, bytes]]) -> int:
+    def replace_payloads(
+        self, replacements: Sequence[tuple[SecretRecord | AuthCodeRecord, bytes]], *, audit: AuditEntry | None = None
+    ) -> int:
         hashes = {record.place.tenant_hash for record, _ in replacements}
-        with self._stripes.hold(*hashes), self._handle.use() as session:
+        with self._stripes.hold("", *hashes), self._handle.use() as session:
             changes, replaced = Changes(), 0
             for record, payload in replacements:
                 if rows.read_standing(session, record) == record:
                     rows.put(changes, replace(record, payload=payload))
                     replaced += 1
             if replaced:
+                self._record(changes, session, of_store(audit, records=replaced))
                 session.write(changes)
             return replaced
 
-    def purge_records(self, now: int, limit: int) -> dict[str, int]:
+    def purge_records(self, now: int, limit: int, *, audit: AuditEntry | None = None) -> dict[str, int]:
         with self._purge.lock:
             with self._handle.use() as session:
                 tenants = self._purge.find_tenants(session, now, limit)
@@ -308,6 +382,7 @@ class LevelDBTokenRepository(RecordRepository):
                 for counter in expired.claims:
                     rows.put(changes, replace(counter, claim_owner=None, claim_deadline=None))
                 if changes.entries:
+                    self._record(changes, session, expired.audited(audit))
                     with self._raises_signal():
                         session.write(changes)
             self._purge.advance(now)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from os import PathLike
 from typing import Any, Final
@@ -19,8 +19,12 @@ from fusion_store import (
     TenantNotFound,
 )
 from fusion_store.backend import (
+    AUDIT_MARK,
     ENCRYPTION_MARK,
     APITokenRecord,
+    AuditChain,
+    AuditEntry,
+    AuditRecord,
     AuthCodeRecord,
     Change,
     CounterRecord,
@@ -34,6 +38,16 @@ from fusion_store.backend import (
     SecretState,
     TenantCounts,
     TenantRecord,
+    extend_chains,
+    of_change,
+    of_code,
+    of_new_token,
+    of_purged_place,
+    of_purged_token,
+    of_removed_token,
+    of_rotation,
+    of_store,
+    of_written,
     refuse_conflict,
     settle_mode,
 )
@@ -57,7 +71,9 @@ class MemoryTokenRepository(RecordRepository):
         super().__init__(clock=clock, token_prefix=token_prefix)
         self._state = State() if state is None else state
 
-    def insert_api_token(self, token: APITokenRecord, tenant: TenantRecord | None, mode: bytes) -> None:
+    def insert_api_token(
+        self, token: APITokenRecord, tenant: TenantRecord | None, mode: bytes, *, audit: AuditEntry | None = None
+    ) -> None:
         with self._state.lock:
             if token.hash in self._state.tokens:
                 raise AlreadyExists("an API token of that hash stands already")
@@ -67,6 +83,7 @@ class MemoryTokenRepository(RecordRepository):
             elif token.tenant_hash not in self._state.tenants:
                 raise TenantNotFound
             self._settle(mode)
+            self._record(of_new_token(audit, token, tenant))
             if tenant is not None:
                 self._state.tenants[tenant.tenant_hash] = tenant
             self._state.tokens[token.hash] = token
@@ -75,11 +92,14 @@ class MemoryTokenRepository(RecordRepository):
         with self._state.lock:
             return self._state.tokens.get(hash)
 
-    def replace_api_token(self, old: APITokenRecord, new: APITokenRecord, old_expires_at: int | None) -> bool:
+    def replace_api_token(
+        self, old: APITokenRecord, new: APITokenRecord, old_expires_at: int | None, *, audit: AuditEntry | None = None
+    ) -> bool:
         with self._state.lock:
             standing = self._state.tokens.get(old.hash)
             if standing is None or standing.expires_at != old.expires_at:
                 return False
+            self._record(of_rotation(audit, old, new))
             self._state.tokens[new.hash] = new
             if old_expires_at is None:
                 del self._state.tokens[old.hash]
@@ -88,15 +108,17 @@ class MemoryTokenRepository(RecordRepository):
             self._state.signal += 1
             return True
 
-    def remove_api_token(self, hash: str) -> bool:
+    def remove_api_token(self, hash: str, *, audit: AuditEntry | None = None) -> bool:
         with self._state.lock:
-            token = self._state.tokens.pop(hash, None)
+            token = self._state.tokens.get(hash)
             if token is None:
                 return False
-            if any(t.tenant_hash == token.tenant_hash for t in self._state.tokens.values()):
-                self._state.signal += 1
-            else:
-                self.remove_tenant(token.tenant_hash)
+            last = all(t is token or t.tenant_hash != token.tenant_hash for t in self._state.tokens.values())
+            self._record(of_removed_token(audit, token.tenant_hash, hash, last=last))
+            del self._state.tokens[hash]
+            self._state.signal += 1
+            if last:
+                self._remove_tenant(token.tenant_hash)
             return True
 
     def touch_api_tokens(self, last_used: Mapping[str, int]) -> None:
@@ -156,36 +178,43 @@ class MemoryTokenRepository(RecordRepository):
             hashes = self._state.tenants.keys() - {SYSTEM_TENANT}
         return sorted(hash for hash in hashes if hash.startswith(prefix))
 
-    def remove_tenant(self, tenant_hash: str) -> bool:
-        state = self._state
-        with state.lock:
-            if state.tenants.pop(tenant_hash, None) is None:
+    def remove_tenant(self, tenant_hash: str, *, audit: AuditEntry | None = None) -> bool:
+        with self._state.lock:
+            if tenant_hash not in self._state.tenants:
                 return False
-            for hash in [h for h, t in state.tokens.items() if t.tenant_hash == tenant_hash]:
-                del state.tokens[hash]
-            for hash in [h for h, c in state.codes.items() if c.place.tenant_hash == tenant_hash]:
-                del state.codes[hash]
-            for place in [p for p in state.secrets if p.tenant_hash == tenant_hash]:
-                del state.secrets[place]
-            for place in [p for p in state.counters if p.tenant_hash == tenant_hash]:
-                del state.counters[place]
-            state.signal += 1
+            self._record(of_store(audit))
+            self._remove_tenant(tenant_hash)
+            self._state.signal += 1
             return True
 
-    def change_secret(self, place: Place, change: Change, mode: bytes) -> SecretState | None:
+    def _remove_tenant(self, tenant_hash: str) -> None:
+        state = self._state
+        del state.tenants[tenant_hash]
+        for hash in [h for h, t in state.tokens.items() if t.tenant_hash == tenant_hash]:
+            del state.tokens[hash]
+        for hash in [h for h, c in state.codes.items() if c.place.tenant_hash == tenant_hash]:
+            del state.codes[hash]
+        for place in [p for p in state.secrets if p.tenant_hash == tenant_hash]:
+            del state.secrets[place]
+        for place in [p for p in state.counters if p.tenant_hash == tenant_hash]:
+            del state.counters[place]
+
+    def change_secret(
+        self, place: Place, change: Change, mode: bytes, *, audit: AuditEntry | None = None
+    ) -> SecretState | None:
         state = self._state
         with state.lock:
-            answer = change(
-                SecretState(
-                    place.tenant_hash in state.tenants,
-                    state.secrets.get(place),
-                    state.counters.get(place, CounterRecord(place)),
-                )
+            before = SecretState(
+                place.tenant_hash in state.tenants,
+                state.secrets.get(place),
+                state.counters.get(place, CounterRecord(place)),
             )
+            answer = change(before)
             if answer is None:
                 return None
-            if answer.secret is not None and answer.secret is not state.secrets.get(place):
+            if answer.secret is not None and answer.secret is not before.secret:
                 self._settle(mode)
+            self._record(of_change(audit, before, answer))
             state.counters[place] = answer.counter
             if answer.secret is None:
                 state.secrets.pop(place, None)
@@ -205,23 +234,29 @@ class MemoryTokenRepository(RecordRepository):
                 if place.tenant_hash == tenant_hash and place.kind is kind
             ]
 
-    def insert_auth_code(self, code: AuthCodeRecord, mode: bytes) -> None:
+    def insert_auth_code(self, code: AuthCodeRecord, mode: bytes, *, audit: AuditEntry | None = None) -> None:
         with self._state.lock:
             if code.place.tenant_hash not in self._state.tenants:
                 raise TenantNotFound
             self._settle(mode)
+            self._record(of_code(audit, code))
             self._state.codes[code.hash] = code
 
-    def take_auth_code(self, hash: str) -> AuthCodeRecord | None:
+    def take_auth_code(self, hash: str, *, audit: AuditEntry | None = None) -> AuthCodeRecord | None:
         with self._state.lock:
-            return self._state.codes.pop(hash, None)
+            code = self._state.codes.get(hash)
+            if code is not None:
+                self._record(of_code(audit, code))
+                del self._state.codes[hash]
+            return code
 
     def read_mark(self, name: str) -> bytes | None:
         with self._state.lock:
             return self._state.marks.get(name)
 
-    def write_mark(self, name: str, value: bytes | None) -> None:
+    def write_mark(self, name: str, value: bytes | None, *, audit: AuditEntry | None = None) -> None:
         with self._state.lock:
+            self._record(of_store(audit), begins=name == AUDIT_MARK and value is not None)
             if value is None:
                 self._state.marks.pop(name, None)
             else:
@@ -236,6 +271,57 @@ class MemoryTokenRepository(RecordRepository):
     def _is_empty(self) -> bool:
         state = self._state
         return len(state.tenants) == 1 and not (state.secrets or state.counters or state.codes)
+
+    def _record(self, entries: Iterable[AuditEntry], *, begins: bool = False) -> None:
+        """The last step before a change: it may fail, and what follows may not."""
+        state = self._state
+        if not begins and AUDIT_MARK not in state.marks:
+            return
+        chains = dict(state.chains)
+        records = extend_chains(chains, entries)
+        self.hand_to_sink(records)
+        state.chains = chains
+        for record in records:
+            state.audit[record.tenant_hash, record.sequence] = record
+
+    def scan_audit_records(
+        self, tenant_hash: str | None, after: tuple[int, int, str] | None, limit: int
+    ) -> list[AuditRecord]:
+        with self._state.lock:
+            records = list(self._state.audit.values())
+        if tenant_hash is None:
+            at = None if after is None else (after[0], after[2], after[1])
+            found = sorted(records, key=_audit_order)
+            return [record for record in found if at is None or _audit_order(record) > at][:limit]
+        found = sorted((r for r in records if r.tenant_hash == tenant_hash), key=lambda record: record.sequence)
+        return [record for record in found if after is None or record.sequence > after[1]][:limit]
+
+    def scan_audit_chains(self, after: str | None, limit: int) -> list[AuditChain]:
+        with self._state.lock:
+            strays = {tenant: AuditChain(tenant) for tenant, _ in self._state.audit}
+            chains = strays | self._state.chains
+        return [chains[tenant] for tenant in sorted(chains) if after is None or tenant > after][:limit]
+
+    def cut_audit_chains(self, before: int, limit: int, *, audit: AuditEntry | None = None) -> int:
+        state = self._state
+        with state.lock:
+            cut: list[AuditRecord] = []
+            for tenant, chain in sorted(state.chains.items()):
+                for sequence in range(chain.first, chain.last + 1):
+                    record = state.audit.get((tenant, sequence))
+                    if record is None or record.recorded_at >= before or len(cut) == limit:
+                        break
+                    cut.append(record)
+            if not cut:
+                return 0
+            self._record(of_store(audit, before=before, records=len(cut)))
+            for record in cut:
+                del state.audit[record.tenant_hash, record.sequence]
+                chain = replace(state.chains[record.tenant_hash], first=record.sequence + 1)
+                state.chains[record.tenant_hash] = chain
+                if chain.first > chain.last and chain.tenant_hash not in (*state.tenants, ""):
+                    del state.chains[record.tenant_hash]
+            return len(cut)
 
     def change_signal(self) -> int:
         return self._state.signal
@@ -257,7 +343,14 @@ class MemoryTokenRepository(RecordRepository):
         codes = (c for c in state.codes.values() if c.place.tenant_hash == tenant_hash)
         yield from sorted(codes, key=lambda code: code.hash)
 
-    def insert_records(self, records: Sequence[Record], mode: bytes, resolve: Resolve = refuse_conflict) -> int:
+    def insert_records(
+        self,
+        records: Sequence[Record],
+        mode: bytes,
+        resolve: Resolve = refuse_conflict,
+        *,
+        audit: AuditEntry | None = None,
+    ) -> int:
         state = self._state
         with state.lock:
             written: dict[tuple[type[Record], object], Record] = {}
@@ -273,39 +366,55 @@ class MemoryTokenRepository(RecordRepository):
                 if answer is not None:
                     written[type(record), key] = answer
             self._settle(mode)
+            self._record(of_written(audit, written.values()))
             for (_, key), record in written.items():
                 table = _home(state, record)[0]
                 state.signal += isinstance(record, APITokenRecord) and key in table
                 table[key] = record
             return len(written)
 
-    def replace_payloads(self, replacements: Sequence[tuple[SecretRecord | AuthCodeRecord, bytes]]) -> int:
-        replaced = 0
+    def replace_payloads(
+        self, replacements: Sequence[tuple[SecretRecord | AuthCodeRecord, bytes]], *, audit: AuditEntry | None = None
+    ) -> int:
         with self._state.lock:
+            replaced: dict[object, SecretRecord | AuthCodeRecord] = {}
             for record, payload in replacements:
                 table, key, _ = _home(self._state, record)
-                if table.get(key) == record:
-                    table[key] = replace(record, payload=payload)
-                    replaced += 1
-        return replaced
+                if replaced.get(key, table.get(key)) == record:
+                    replaced[key] = replace(record, payload=payload)
+            if replaced:
+                self._record(of_store(audit, records=len(replaced)))
+            for key, record in replaced.items():
+                _home(self._state, record)[0][key] = record
+        return len(replaced)
 
-    def purge_records(self, now: int, limit: int) -> dict[str, int]:
+    def purge_records(self, now: int, limit: int, *, audit: AuditEntry | None = None) -> dict[str, int]:
         state = self._state
         with state.lock:
             codes = [h for h, c in state.codes.items() if c.expires_at <= now][:limit]
-            for hash in codes:
-                del state.codes[hash]
             credentials = [p for p, s in state.secrets.items() if s.is_absent(now)][:limit]
-            for place in credentials:
-                del state.secrets[place]
             claims = [
                 place
                 for place, counter in state.counters.items()
                 if counter.claim_deadline is not None and counter.claim_deadline <= now
             ][:limit]
+            tokens = self._purgeable_tokens(now)[:limit]
+            entries: list[AuditEntry] = []
+            for hash in codes:
+                entries += of_purged_place(audit, "auth_code.purge", state.codes[hash].place)
+            for place in credentials:
+                entries += of_purged_place(audit, "credentials.purge", place)
+            for place in claims:
+                entries += of_purged_place(audit, "refresh.purge", place)
+            for hash in tokens:
+                entries += of_purged_token(audit, state.tokens[hash].tenant_hash, hash)
+            self._record(entries)
+            for hash in codes:
+                del state.codes[hash]
+            for place in credentials:
+                del state.secrets[place]
             for place in claims:
                 state.counters[place] = replace(state.counters[place], claim_owner=None, claim_deadline=None)
-            tokens = self._purgeable_tokens(now)[:limit]
             for hash in tokens:
                 del state.tokens[hash]
                 state.signal += 1
@@ -356,6 +465,10 @@ class MemoryTokenRepository(RecordRepository):
 
 def _token_order(token: APITokenRecord) -> tuple[int, str]:
     return token.created_at, token.hash
+
+
+def _audit_order(record: AuditRecord) -> tuple[int, str, int]:
+    return record.recorded_at, record.tenant_hash, record.sequence
 
 
 def _home(state: State, record: Record) -> tuple[dict[Any, Any], object, str]:

@@ -7,6 +7,8 @@ import threading
 from fusion_store import SYSTEM_TENANT
 from fusion_store.backend import (
     APITokenRecord,
+    AuditChain,
+    AuditRecord,
     AuthCodeRecord,
     CounterRecord,
     Place,
@@ -27,3 +29,5 @@ class State:
         self.secrets: dict[Place, SecretRecord] = {}
         self.counters: dict[Place, CounterRecord] = {}
         self.codes: dict[str, AuthCodeRecord] = {}
+        self.chains: dict[str, AuditChain] = {}
+        self.audit: dict[tuple[str, int], AuditRecord] = {}

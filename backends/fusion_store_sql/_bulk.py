@@ -21,6 +21,7 @@ from fusion_store.backend import (
     SecretRecord,
     TenantRecord,
     refuse_conflict,
+    tenant_of,
 )
 from fusion_store_sql import _rows
 from fusion_store_sql import _schema as schema
@@ -46,14 +47,16 @@ _Key = tuple[str, ...]
 _Written = dict[Table, dict[_Key, Record]]
 
 
-def insert_records(connection: Connection, records: Sequence[Record], resolve: Resolve = refuse_conflict) -> int:
-    """As ``Storage.insert_records``, the mode being settled."""
+def insert_records(
+    connection: Connection, records: Sequence[Record], resolve: Resolve = refuse_conflict
+) -> list[Record]:
+    """As ``Storage.insert_records``, the mode being settled; answers what was written."""
     keyed = [(_rows.table_of(record), _key(record), record) for record in records]
     tenants = _lock_tenants(connection, records)
     standing = _find_standing(connection, keyed)
     added, replaced = defaultdict[Table, dict[_Key, Record]](dict), defaultdict[Table, dict[_Key, Record]](dict)
     for table, key, record in keyed:
-        tenant_hash = _tenant_of(record)
+        tenant_hash = tenant_of(record)
         if isinstance(record, TenantRecord):
             tenants.add(tenant_hash)
         elif tenant_hash not in tenants:
@@ -63,10 +66,12 @@ def insert_records(connection: Connection, records: Sequence[Record], resolve: R
         if answer is not None:
             (replaced if key in standing[table] else added)[table][key] = answer
     try:
-        return _insert(connection, added) + _replace(connection, replaced)
+        _insert(connection, added)
+        _replace(connection, replaced)
     except IntegrityError:
         # Another one has added the same, or deleted a tenant: looked up again, the rule decides.
         raise Deadlock("others were adding the same records") from None
+    return [record for written in (added, replaced) for table in written.values() for record in table.values()]
 
 
 def replace_payloads(
@@ -87,7 +92,7 @@ def _lock_tenants(connection: Connection, records: Sequence[Record]) -> set[str]
     hash = schema.tenants.c.tenant_hash
     found = set[str]()
     # In order, so that two writers don't wait for each other.
-    for hashes in _chunks(sorted({_tenant_of(record) for record in records}), _MOST_PARAMETERS):
+    for hashes in _chunks(sorted({tenant_of(record) for record in records}), _MOST_PARAMETERS):
         found.update(connection.scalars(select(hash).where(hash.in_(hashes)).order_by(hash).with_for_update()))
     return found
 
@@ -116,29 +121,23 @@ def _find_standing(
     return standing
 
 
-def _insert(connection: Connection, added: _Written) -> int:
+def _insert(connection: Connection, added: _Written) -> None:
     for table in filter(added.get, _READERS):
         connection.execute(insert(table), [_rows.to_row(record) for record in added[table].values()])
-    return sum(map(len, added.values()))
 
 
-def _replace(connection: Connection, replaced: _Written) -> int:
+def _replace(connection: Connection, replaced: _Written) -> None:
     for records in replaced.values():
         for record in records.values():
             rewrite(connection, record)
     if any(isinstance(record, APITokenRecord) for records in replaced.values() for record in records.values()):
         raise_signal(connection)
-    return sum(map(len, replaced.values()))
 
 
 def _chunks(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
     source = iter(items)
     while chunk := list(islice(source, size)):
         yield chunk
-
-
-def _tenant_of(record: Record) -> str:
-    return record.tenant_hash if isinstance(record, TenantRecord | APITokenRecord) else record.place.tenant_hash
 
 
 def _key(record: Record) -> _Key:

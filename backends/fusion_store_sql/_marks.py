@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, cast
 
 from sqlalchemy import Connection, bindparam, delete, exists, insert, or_, select, update
 
 from fusion_store import SYSTEM_TENANT
-from fusion_store.backend import ENCRYPTION_MARK, settle_mode
+from fusion_store.backend import AUDIT_MARK, ENCRYPTION_MARK, settle_mode
 from fusion_store_sql._prepared import Prepared
 from fusion_store_sql._schema import auth_codes, counters, marks, oauth_tokens, service_credentials, signals, tenants
 
@@ -21,6 +21,9 @@ SIGNAL: Final = Prepared(
     select(signals.c.value).where(signals.c.name == bindparam("name", type_=signals.c.name.type)), "name"
 )
 """The value of a signal."""
+_FOR_WRITERS: Final = Prepared(
+    select(marks.c.name, marks.c.value).where(or_(marks.c.name == ENCRYPTION_MARK, marks.c.name == AUDIT_MARK))
+)
 
 
 def read_mark(connection: Connection, name: str) -> bytes | None:
@@ -42,14 +45,15 @@ def raise_signal(connection: Connection) -> None:
     connection.execute(update(signals).where(signals.c.name == CHANGES).values(value=signals.c.value + 1))
 
 
-def settle(connection: Connection, mode: bytes) -> None:
-    """Make sure that records of that mode may be written; see ``settle_mode``."""
-    if read_mark(connection, ENCRYPTION_MARK) == mode:
-        return
-    _queue(connection)
-    mark = settle_mode(read_mark(connection, ENCRYPTION_MARK), mode, lambda: _is_empty(connection))
-    if mark is not None:
-        write_mark(connection, ENCRYPTION_MARK, mark)
+def settle(connection: Connection, mode: bytes) -> bool:
+    """Make sure that records of that mode may be written, see ``settle_mode``; answers whether changes are audited."""
+    standing: dict[str, bytes] = dict(cast("list[tuple[str, bytes]]", _FOR_WRITERS.rows(connection)))
+    if standing.get(ENCRYPTION_MARK) != mode:
+        _queue(connection)
+        mark = settle_mode(read_mark(connection, ENCRYPTION_MARK), mode, lambda: _is_empty(connection))
+        if mark is not None:
+            write_mark(connection, ENCRYPTION_MARK, mark)
+    return AUDIT_MARK in standing
 
 
 def _queue(connection: Connection) -> None:

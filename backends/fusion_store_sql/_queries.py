@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Column, Connection, Table, and_, bindparam, insert, or_, select, tuple_, update
 
 from fusion_store.backend import APITokenRecord, CounterRecord, Kind, Place, Record, SecretRecord
 from fusion_store_sql import _rows
+from fusion_store_sql._audit import AUDITED
 from fusion_store_sql._prepared import Prepared
 from fusion_store_sql._schema import api_tokens, counters, tenants
 
@@ -62,7 +63,7 @@ _TOKEN_PAGES: Final = {
 }
 _COUNTER: Final = find_by_key(counters)
 _LOCKED_TENANT: Final = Prepared(
-    select(tenants.c.tenant_hash).where(equal(tenants.c.tenant_hash)).with_for_update(), "tenant_hash"
+    select(tenants.c.tenant_hash, AUDITED).where(equal(tenants.c.tenant_hash)).with_for_update(), "tenant_hash"
 )
 
 
@@ -83,9 +84,17 @@ def secret_key(place: Place) -> tuple[str, ...]:
     return place.tenant_hash, place.service, place.credential_type
 
 
-def lock_tenant(connection: Connection, tenant_hash: str) -> bool:
-    """Whether the tenant stands; if so it can't be deleted before the transaction ends."""
-    return bool(_LOCKED_TENANT.rows(connection, tenant_hash))
+class LockedTenant(NamedTuple):
+    """Whether a tenant stands, and if so whether changes are audited."""
+
+    stands: bool
+    audited: bool
+
+
+def lock_tenant(connection: Connection, tenant_hash: str) -> LockedTenant:
+    """The tenant, which can't be deleted before the transaction ends, if it stands."""
+    found = _LOCKED_TENANT.rows(connection, tenant_hash)
+    return LockedTenant(stands=bool(found), audited=bool(found and found[0][1]))
 
 
 def find_token(connection: Connection, hash: str) -> APITokenRecord | None:

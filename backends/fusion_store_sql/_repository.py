@@ -31,7 +31,11 @@ from fusion_store import (
     TenantNotFound,
 )
 from fusion_store.backend import (
+    AUDIT_MARK,
     APITokenRecord,
+    AuditChain,
+    AuditEntry,
+    AuditRecord,
     AuthCodeRecord,
     Change,
     CorruptPlace,
@@ -46,9 +50,17 @@ from fusion_store.backend import (
     SecretState,
     TenantCounts,
     TenantRecord,
+    of_change,
+    of_code,
+    of_new_token,
+    of_removed_token,
+    of_rotation,
+    of_store,
+    of_written,
     refuse_conflict,
 )
-from fusion_store_sql import _rows
+from fusion_store_sql import _audit, _rows
+from fusion_store_sql._audit import AUDITED, is_audited
 from fusion_store_sql._bulk import insert_records, replace_payloads
 from fusion_store_sql._database import rows
 from fusion_store_sql._errors import UnreadableText
@@ -70,7 +82,7 @@ from fusion_store_sql._queries import (
     token_page,
     write,
 )
-from fusion_store_sql._scan import scan_page
+from fusion_store_sql._scan import any_text, scan_page
 from fusion_store_sql._schema import (
     HEAD,
     api_tokens,
@@ -98,14 +110,17 @@ class SQLTokenRepository(RecordRepository):
 
     # API tokens and tenants
 
-    def insert_api_token(self, token: APITokenRecord, tenant: TenantRecord | None, mode: bytes) -> None:
+    def insert_api_token(
+        self, token: APITokenRecord, tenant: TenantRecord | None, mode: bytes, *, audit: AuditEntry | None = None
+    ) -> None:
         def work(connection: Connection) -> None:
-            settle(connection, mode)
+            audited = settle(connection, mode)
             if tenant is not None:
                 connection.execute(insert(tenants), _rows.to_row(tenant))
-            elif not lock_tenant(connection, token.tenant_hash):
+            elif not lock_tenant(connection, token.tenant_hash).stands:
                 raise TenantNotFound
             connection.execute(insert(api_tokens), _rows.to_row(token))
+            self._record(connection, audited, of_new_token(audit, token, tenant))
 
         self._database.write(work)
 
@@ -116,9 +131,11 @@ class SQLTokenRepository(RecordRepository):
             raise CorruptRecord("api_token", reason=f"hash {hash[:16]}") from None
         return _rows.api_token(found[0]) if found else None
 
-    def replace_api_token(self, old: APITokenRecord, new: APITokenRecord, old_expires_at: int | None) -> bool:
+    def replace_api_token(
+        self, old: APITokenRecord, new: APITokenRecord, old_expires_at: int | None, *, audit: AuditEntry | None = None
+    ) -> bool:
         def work(connection: Connection) -> bool:
-            lock_tenant(connection, old.tenant_hash)
+            audited = lock_tenant(connection, old.tenant_hash).audited
             standing = find_token(connection, old.hash)
             if standing is None or standing.expires_at != old.expires_at:
                 return False
@@ -131,24 +148,26 @@ class SQLTokenRepository(RecordRepository):
                 changed = {"expires_at": dying.expires_at, "checksum": dying.checksum()}
                 connection.execute(update(api_tokens).where(api_tokens.c.hash == old.hash).values(changed))
             raise_signal(connection)
+            self._record(connection, audited, of_rotation(audit, old, new))
             return True
 
         return self._database.write(work)
 
-    def remove_api_token(self, hash: str) -> bool:
+    def remove_api_token(self, hash: str, *, audit: AuditEntry | None = None) -> bool:
         of_token = api_tokens.c.hash == hash
 
         def work(connection: Connection) -> bool:
             tenant_hash = connection.scalar(select(api_tokens.c.tenant_hash).where(of_token))
             if tenant_hash is None:
                 return False
-            lock_tenant(connection, tenant_hash)
+            audited = lock_tenant(connection, tenant_hash).audited
             if not connection.execute(delete(api_tokens).where(of_token)).rowcount:
                 return False
-            others = select(exists().where(api_tokens.c.tenant_hash == tenant_hash))
-            if not connection.scalar(others):
+            last = not connection.scalar(select(exists().where(api_tokens.c.tenant_hash == tenant_hash)))
+            if last:
                 connection.execute(delete(tenants).where(tenants.c.tenant_hash == tenant_hash))
             raise_signal(connection)
+            self._record(connection, audited, of_removed_token(audit, tenant_hash, hash, last=last))
             return True
 
         return self._database.write(work)
@@ -200,23 +219,29 @@ class SQLTokenRepository(RecordRepository):
         with self._database.read() as connection:
             return list(connection.scalars(query.order_by(hash)))
 
-    def remove_tenant(self, tenant_hash: str) -> bool:
+    def remove_tenant(self, tenant_hash: str, *, audit: AuditEntry | None = None) -> bool:
         def work(connection: Connection) -> bool:
-            found = connection.execute(delete(tenants).where(tenants.c.tenant_hash == tenant_hash)).rowcount
-            if found:
-                raise_signal(connection)
-            return bool(found)
+            tenant = lock_tenant(connection, tenant_hash)
+            if not tenant.stands:
+                return False
+            connection.execute(delete(tenants).where(tenants.c.tenant_hash == tenant_hash))
+            raise_signal(connection)
+            self._record(connection, tenant.audited, of_store(audit))
+            return True
 
         return self._database.write(work)
 
     # Secrets
 
-    def change_secret(self, place: Place, change: Change, mode: bytes) -> SecretState | None:
+    def change_secret(
+        self, place: Place, change: Change, mode: bytes, *, audit: AuditEntry | None = None
+    ) -> SecretState | None:
         def work(connection: Connection) -> SecretState | None:
-            tenant_exists = lock_tenant(connection, place.tenant_hash)
+            tenant = lock_tenant(connection, place.tenant_hash)
             secret = find_secret(connection, place)
             counter = find_counter(connection, place)
-            answer = change(SecretState(tenant_exists, secret, counter or CounterRecord(place)))
+            before = SecretState(tenant.stands, secret, counter or CounterRecord(place))
+            answer = change(before)
             if answer is None:
                 return None
             table = _rows.SECRET_TABLES[place.kind]
@@ -227,6 +252,7 @@ class SQLTokenRepository(RecordRepository):
                 write(connection, answer.secret, standing=secret)
             if answer.counter != counter:
                 write(connection, answer.counter, standing=counter)
+            self._record(connection, tenant.audited, of_change(audit, before, answer))
             return answer
 
         return self._database.write(work)
@@ -241,24 +267,26 @@ class SQLTokenRepository(RecordRepository):
     def scan_secrets(self, tenant_hash: str, kind: Kind) -> list[SecretRecord]:
         return [_rows.SECRET_READERS[kind](row) for row in self._database.ask(SECRETS_OF_TENANT[kind], tenant_hash)]
 
-    def insert_auth_code(self, code: AuthCodeRecord, mode: bytes) -> None:
+    def insert_auth_code(self, code: AuthCodeRecord, mode: bytes, *, audit: AuditEntry | None = None) -> None:
         def work(connection: Connection) -> None:
-            settle(connection, mode)
-            if not lock_tenant(connection, code.place.tenant_hash):
+            audited = settle(connection, mode)
+            if not lock_tenant(connection, code.place.tenant_hash).stands:
                 raise TenantNotFound
             connection.execute(insert(auth_codes), _rows.to_row(code))
+            self._record(connection, audited, of_code(audit, code))
 
         self._database.write(work)
 
-    def take_auth_code(self, hash: str) -> AuthCodeRecord | None:
-        of_code = auth_codes.c.hash == hash
+    def take_auth_code(self, hash: str, *, audit: AuditEntry | None = None) -> AuthCodeRecord | None:
+        this = auth_codes.c.hash == hash
 
         def work(connection: Connection) -> AuthCodeRecord | None:
-            found = rows(connection, select(auth_codes).where(of_code).with_for_update())
+            found = rows(connection, select(auth_codes, AUDITED).where(this).with_for_update())
             if not found:
                 return None
             record = _rows.auth_code(found[0])
-            connection.execute(delete(auth_codes).where(of_code))
+            connection.execute(delete(auth_codes).where(this))
+            self._record(connection, bool(found[0]["audited"]), of_code(audit, record))
             return record
 
         return self._database.write(work)
@@ -269,11 +297,38 @@ class SQLTokenRepository(RecordRepository):
         found = self._database.ask(MARK, name)
         return found[0][0] if found else None
 
-    def write_mark(self, name: str, value: bytes | None) -> None:
+    def write_mark(self, name: str, value: bytes | None, *, audit: AuditEntry | None = None) -> None:
         def work(connection: Connection) -> None:
+            audited = audit is not None and (is_audited(connection) or (name == AUDIT_MARK and value is not None))
             write_mark(connection, name, value)
+            self._record(connection, audited, of_store(audit))
 
         self._database.write(work)
+
+    def _record(self, connection: Connection, audited: bool, entries: Sequence[AuditEntry]) -> None:
+        """The last step of a change."""
+        if audited and entries:
+            self.hand_to_sink(_audit.append(connection, entries))
+
+    def scan_audit_records(
+        self, tenant_hash: str | None, after: tuple[int, int, str] | None, limit: int
+    ) -> list[AuditRecord]:
+        with self._database.read() as connection, any_text(connection):
+            return _audit.scan_records(connection, tenant_hash, after, limit)
+
+    def scan_audit_chains(self, after: str | None, limit: int) -> list[AuditChain]:
+        with self._database.read() as connection, any_text(connection):
+            return _audit.scan_chains(connection, after, limit)
+
+    def cut_audit_chains(self, before: int, limit: int, *, audit: AuditEntry | None = None) -> int:
+        def work(connection: Connection) -> int:
+            count = _audit.cut(connection, before, limit)
+            if count:
+                audited = is_audited(connection)
+                self._record(connection, audited, of_store(audit, before=before, records=count))
+            return count
+
+        return self._database.write(work)
 
     def change_signal(self) -> int:
         ((value,),) = self._database.ask(SIGNAL, CHANGES)
@@ -286,22 +341,39 @@ class SQLTokenRepository(RecordRepository):
         with self._database.snapshot() as connection:
             return scan_page(connection, after, limit)
 
-    def insert_records(self, records: Sequence[Record], mode: bytes, resolve: Resolve = refuse_conflict) -> int:
+    def insert_records(
+        self,
+        records: Sequence[Record],
+        mode: bytes,
+        resolve: Resolve = refuse_conflict,
+        *,
+        audit: AuditEntry | None = None,
+    ) -> int:
         def work(connection: Connection) -> int:
-            settle(connection, mode)
-            return insert_records(connection, records, resolve)
+            audited = settle(connection, mode)
+            written = insert_records(connection, records, resolve)
+            self._record(connection, audited, of_written(audit, written))
+            return len(written)
 
         return self._database.write(work)
 
-    def replace_payloads(self, replacements: Sequence[tuple[SecretRecord | AuthCodeRecord, bytes]]) -> int:
+    def replace_payloads(
+        self, replacements: Sequence[tuple[SecretRecord | AuthCodeRecord, bytes]], *, audit: AuditEntry | None = None
+    ) -> int:
         def work(connection: Connection) -> int:
-            return replace_payloads(connection, replacements)
+            replaced = replace_payloads(connection, replacements)
+            if audit is not None and replaced:
+                self._record(connection, is_audited(connection), of_store(audit, records=replaced))
+            return replaced
 
         return self._database.write(work)
 
-    def purge_records(self, now: int, limit: int) -> dict[str, int]:
+    def purge_records(self, now: int, limit: int, *, audit: AuditEntry | None = None) -> dict[str, int]:
         def work(connection: Connection) -> dict[str, int]:
-            return purge(connection, now, limit)
+            entry = audit if audit is not None and is_audited(connection) else None
+            purged, entries = purge(connection, now, limit, entry)
+            self._record(connection, True, entries)
+            return purged
 
         return self._database.write(work)
 

@@ -28,7 +28,7 @@ _READERS: Final[tuple[tuple[Table, str, Callable[[_rows.Row], Record]], ...]] = 
 
 def scan_page(connection: Connection, after: str | None, limit: int) -> RecordPage:
     """The raw records of the next ``limit`` tenants; see ``Storage.scan_records``."""
-    with _any_text(connection):
+    with any_text(connection):
         hash = schema.tenants.c.tenant_hash
         query = select(schema.tenants).order_by(hash).limit(limit)
         tenant_rows = rows(connection, query if after is None else query.where(hash > after))
@@ -85,7 +85,7 @@ def _between(table: Table, after: str | None, last: str | None) -> Any:
 
 
 @contextmanager
-def _any_text(connection: Connection) -> Iterator[None]:
+def any_text(connection: Connection) -> Iterator[None]:
     """On SQLite, lets text that isn't UTF-8 through, for the record's checksum to refuse."""
     driver = connection.connection.driver_connection
     if not isinstance(driver, sqlite3.Connection):

@@ -176,6 +176,7 @@ audit_chains: Final = Table(
     _number("first"),
     _number("last"),
     Column("hash", _Hash, nullable=False),
+    _number("recorded_at"),
 )
 
 audit_records: Final = Table(

@@ -54,7 +54,8 @@ class APITokenOperations(Operations):
             last_used=None,
             expires_at=expiry,
         )
-        self.insert_api_token(record, None if standing else TenantRecord(hash, now), self.mode)
+        tenant = None if standing else TenantRecord(hash, now)
+        self.insert_api_token(record, tenant, self.mode, audit=self.audit_entry("api_token.add", now=now))
         return IssuedToken(token, self._metadata(record))
 
     def validate_api_token(self, token: str) -> APITokenMetadata | None:
@@ -62,11 +63,19 @@ class APITokenOperations(Operations):
             hash = hash_token(token)
             record = None if hash is None else self.read_api_token(hash)
             if record is None:
+                self._note_refusal(token, None)
                 return None
             now = self._now()
             if record.expires_at is not None and record.expires_at <= now:
+                self._note_refusal(token, record)
                 return None
+            if self.attempts is not None:
+                self.attempts.accept(record, now)
             return _metadata(record, self._last_used.note(record.hash, now))
+
+    def _note_refusal(self, token: object, found: APITokenRecord | None) -> None:
+        if self.attempts is not None:
+            self.attempts.refuse(token, found, self._now())
 
     @operation
     def get_api_token(self, hash: str) -> APITokenMetadata | None:
@@ -135,20 +144,23 @@ class APITokenOperations(Operations):
             end_of_grace = limits.later(now, grace, "grace", least=timedelta(0)) if grace else None
             if end_of_grace is not None and old.expires_at is not None:
                 end_of_grace = min(end_of_grace, old.expires_at)
-            if self.replace_api_token(old, new, end_of_grace):
+            audit = self.audit_entry("api_token.rotate", now=now)
+            if self.replace_api_token(old, new, end_of_grace, audit=audit):
                 return IssuedToken(token, self._metadata(new))
 
     @operation
     def delete_api_token(self, hash: str) -> bool:
         known = limits.record_hash(hash, "hash")
-        return known is not None and self.remove_api_token(known)
+        return known is not None and self.remove_api_token(known, audit=self.audit_entry("api_token.delete"))
 
     @operation
     def delete_tenant(self, tenant_hash: str) -> bool:
         known = limits.record_hash(tenant_hash, "tenant_hash")
         if known == SYSTEM_TENANT:
             raise InvalidInput("tenant_hash", "the system tenant can't be deleted")
-        return known is not None and self.remove_tenant(known)
+        if known is None:
+            return False
+        return self.remove_tenant(known, audit=self.audit_entry("tenant.delete", tenant_hash=known))
 
     @operation
     def get_tenant(self, tenant_hash: str) -> TenantInfo | None:

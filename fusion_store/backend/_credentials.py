@@ -34,8 +34,9 @@ class CredentialOperations(SecretOperations):
         body = limits.json_object(credentials.data, "data", limits.MAX_CREDENTIAL_BYTES)
         expires_at = limits.optional_micros(credentials.expires_at, "expires_at")
         payload = payloads.pack_json(place.binding(expires_at), body)
-        change = rules.store(place, payload, expires_at, self._now(), expected)
-        stored = self._put_secret(place, change)
+        now = self._now()
+        change = rules.store(place, payload, expires_at, now, expected)
+        stored = self._put_secret(place, change, self.audit_entry("credentials.store", now=now))
         return payloads.read_credentials(replace(stored, payload=payload))
 
     @operation
@@ -64,7 +65,7 @@ class CredentialOperations(SecretOperations):
             found = state.secret is not None and not state.secret.is_absent(now)
             return remove(state)
 
-        self.change_secret(place, change, self.mode)
+        self.change_secret(place, change, self.mode, audit=self.audit_entry("credentials.delete", now=now))
         return found
 
     @operation

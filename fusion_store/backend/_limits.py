@@ -40,6 +40,7 @@ _MAX_INT: Final = 2**63 - 1
 _is_hash: Final = re.compile(r"[0-9a-f]{64}").fullmatch
 _is_plain_name: Final = re.compile(r"[!-~]{1,255}").fullmatch
 _read_cursor: Final = re.compile(r"(-?[0-9]{1,18})\.([0-9a-f]{64})").fullmatch
+_read_audit_cursor: Final = re.compile(r"(-?[0-9]{1,18})\.([0-9]{1,18})\.((?:[0-9a-f]{64})?)").fullmatch
 _json_encode: Final = msgspec.json.Encoder().encode
 
 
@@ -185,6 +186,16 @@ def token_cursor(value: object) -> tuple[int, str] | None:
     if match is None:
         _refuse("after", "must be the cursor of a listed token")
     return int(match[1]), match[2]
+
+
+def audit_cursor(value: object) -> tuple[int, int, str] | None:
+    """An ``AuditRecord.cursor`` as (``recorded_at``, ``sequence``, ``tenant_hash``), or None."""
+    if value is None:
+        return None
+    match = _read_audit_cursor(_string(value, "after"))
+    if match is None:
+        _refuse("after", "must be the cursor of a listed audit record")
+    return int(match[1]), int(match[2]), match[3]
 
 
 def tenant_cursor(value: object) -> str | None:

@@ -37,8 +37,9 @@ class OAuthOperations(SecretOperations):
         place = writable_place(tenant_hash, Kind.OAUTH, service)
         expected = limits.version(expected_version)
         checked, expires_at, payload = _pack(place, token)
-        change = rules.store(place, payload, expires_at, self._now(), expected)
-        return _stored(checked, self._put_secret(place, change))
+        now = self._now()
+        change = rules.store(place, payload, expires_at, now, expected)
+        return _stored(checked, self._put_secret(place, change, self.audit_entry("oauth.store", now=now)))
 
     def get_oauth_token(self, tenant_hash: str, service: str) -> OAuthTokenData | None:
         with self.guard:
@@ -50,8 +51,11 @@ class OAuthOperations(SecretOperations):
     def delete_oauth_token(self, tenant_hash: str, service: str, *, expected_version: int | None = None) -> bool:
         place = place_of(tenant_hash, Kind.OAUTH, service)
         expected = limits.version(expected_version)
-        change = rules.delete(self._now(), expected)
-        return place is not None and self.change_secret(place, change, self.mode) is not None
+        now = self._now()
+        if place is None:
+            return False
+        audit = self.audit_entry("oauth.delete", now=now)
+        return self.change_secret(place, rules.delete(now, expected), self.mode, audit=audit) is not None
 
     @operation
     def list_oauth_tokens(self, tenant_hash: str) -> dict[str, OAuthTokenData]:
@@ -68,7 +72,8 @@ class OAuthOperations(SecretOperations):
         holder = _default_owner() if owner is None else limits.owner(owner)
         now = self._now()
         deadline = limits.later(now, ttl, "ttl")
-        state = self.change_secret(place, rules.claim(holder, now, deadline), self.mode)
+        audit = self.audit_entry("refresh.claim", now=now)
+        state = self.change_secret(place, rules.claim(holder, now, deadline), self.mode, audit=audit)
         if state is None:
             return None
         return RefreshClaim(
@@ -84,13 +89,16 @@ class OAuthOperations(SecretOperations):
     def commit_refresh(self, claim: RefreshClaim, token: OAuthTokenData) -> OAuthTokenData:
         place, fence = _claimed_place(claim)
         checked, expires_at, payload = _pack(place, token)
-        change = rules.commit(place, payload, expires_at, self._now(), fence)
-        return _stored(checked, self._put_secret(place, change))
+        now = self._now()
+        change = rules.commit(place, payload, expires_at, now, fence)
+        audit = self.audit_entry("refresh.commit", now=now, detail={"fence": fence})
+        return _stored(checked, self._put_secret(place, change, audit))
 
     @operation
     def release_refresh(self, claim: RefreshClaim) -> None:
         place, fence = _claimed_place(claim)
-        self.change_secret(place, rules.release(fence), self.mode)
+        audit = self.audit_entry("refresh.release", detail={"fence": fence})
+        self.change_secret(place, rules.release(fence), self.mode, audit=audit)
 
     @operation
     def create_auth_code(
@@ -102,20 +110,25 @@ class OAuthOperations(SecretOperations):
         payload: Mapping[str, Any] | None = None,
     ) -> str:
         place = writable_place(tenant_hash, Kind.AUTH_CODE, service)
-        expires_at = limits.later(self._now(), ttl, "ttl")
+        now = self._now()
+        expires_at = limits.later(now, ttl, "ttl")
         content = dict(payload) if isinstance(payload, Mapping) else payload
         body = limits.json_object({} if content is None else content, "payload", limits.MAX_CODE_PAYLOAD_BYTES)
         code = new_auth_code()
         hash = known_hash(code)
         packed = payloads.pack_json(place.binding(expires_at, hash), body)
-        self.insert_auth_code(AuthCodeRecord(hash, place, packed, expires_at), self.mode)
+        audit = self.audit_entry("auth_code.create", now=now)
+        self.insert_auth_code(AuthCodeRecord(hash, place, packed, expires_at), self.mode, audit=audit)
         return code
 
     @operation
     def redeem_auth_code(self, code: str) -> AuthCode | None:
         hash = hash_token(code)
-        record = None if hash is None else self.take_auth_code(hash)
-        if record is None or record.expires_at <= self._now():
+        if hash is None:
+            return None
+        audit = self.audit_entry("auth_code.redeem")
+        record = self.take_auth_code(hash, audit=audit)
+        if record is None or record.expires_at <= audit.recorded_at:
             return None
         return AuthCode(
             tenant_hash=record.place.tenant_hash,

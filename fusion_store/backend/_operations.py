@@ -6,13 +6,15 @@ import logging
 import os
 import time
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import wraps
 from typing import Concatenate, Final, ParamSpec, TypeVar
 
-from fusion_store._errors import ConfigError, ForkedHandle, FusionStoreError, InvalidInput
+from fusion_store._audit import AuditEntry, AuditRecord, current_actor
+from fusion_store._errors import ConfigError, ForkedHandle, FusionStoreError, InvalidInput, Unavailable
 from fusion_store.backend import _limits as limits
+from fusion_store.backend._attempts import AttemptRecorder
 from fusion_store.backend._guard import InFlightGuard
 from fusion_store.backend._last_used import LastUsedCoalescer
 from fusion_store.backend._modes import PLAIN_MARK
@@ -48,6 +50,10 @@ class Operations(Storage):
 
     encryption: str = "plain"
     mode: bytes = PLAIN_MARK
+    audit_sink: Callable[[Sequence[AuditRecord]], None] | None = None
+    """Is given the audit records of a change before the change is made durable; what it raises fails the change."""
+    attempts: AttemptRecorder | None = None
+    """Is told of every validation."""
 
     def __init__(
         self,
@@ -75,6 +81,37 @@ class Operations(Storage):
     def _moment(self) -> datetime:
         return datetime.now(UTC) if self.clock is None else limits.moment(self._now())
 
+    def audit_entry(
+        self,
+        action: str,
+        *,
+        now: int | None = None,
+        token_id: str = "",
+        tenant_hash: str = "",
+        detail: Mapping[str, int] | None = None,
+    ) -> AuditEntry:
+        """The entry of a change that is about to be made, now and by the present actor."""
+        return AuditEntry(
+            action=action,
+            recorded_at=self._now() if now is None else now,
+            actor=current_actor(),
+            token_id=token_id,
+            tenant_hash=tenant_hash,
+            detail=detail or {},
+        )
+
+    def hand_to_sink(self, records: Sequence[AuditRecord]) -> None:
+        """Give the records of a change to ``audit_sink``; ``Unavailable`` when it fails, and then nothing may change.
+
+        Called by the storage operations, as the last thing before a change is made durable.
+        """
+        if self.audit_sink is None or not records:
+            return
+        try:
+            self.audit_sink(records)
+        except Exception as error:
+            raise Unavailable(f"the audit sink failed ({type(error).__name__}): nothing was changed") from None
+
     @operation
     def flush(self) -> None:
         self._last_used.flush()
@@ -94,6 +131,8 @@ class Operations(Storage):
         """The end of ``close``, when no call is under way: write what was collected, and release the storage."""
         _open_repositories.discard(self)
         self._last_used.stop()
+        if self.attempts is not None:
+            self.attempts.stop()
         try:
             self.touch_api_tokens(self._last_used.take())
         except FusionStoreError as error:

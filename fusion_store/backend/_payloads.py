@@ -19,6 +19,9 @@ from fusion_store.backend import _limits as limits
 SEALED_MAGIC: Final = b"\xf5fs\x01"
 """What every sealed payload begins with, and no plain one."""
 
+KEY_ID_BYTES: Final = 8
+"""How much of a sealed payload, behind the magic, names its key."""
+
 _FORMAT: Final = b"\x01"
 _HEADER_BYTES: Final = 5
 
@@ -66,6 +69,12 @@ def unpack_json(record: SecretRecord | AuthCodeRecord) -> dict[str, Any]:
         return _decode_object(_body(record))
     except msgspec.MsgspecError:
         raise _corrupt(record.binding()) from None
+
+
+def key_id_of(payload: bytes) -> str:
+    """The key that a sealed payload names, unverified; empty for a plain one."""
+    start = len(SEALED_MAGIC)
+    return payload[start : start + KEY_ID_BYTES].hex() if payload.startswith(SEALED_MAGIC) else ""
 
 
 def check_payload(record: SecretRecord | AuthCodeRecord) -> None:

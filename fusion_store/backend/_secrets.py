@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fusion_store._audit import AuditEntry
 from fusion_store._errors import TenantNotFound
 from fusion_store._records import Kind, Place, SecretRecord
 from fusion_store.backend import _limits as limits
@@ -12,8 +13,8 @@ from fusion_store.backend._rules import Change
 class SecretOperations(Operations):
     """Storing at a place and listing a tenant's places."""
 
-    def _put_secret(self, place: Place, change: Change) -> SecretRecord:
-        state = self.change_secret(place, change, self.mode)
+    def _put_secret(self, place: Place, change: Change, audit: AuditEntry) -> SecretRecord:
+        state = self.change_secret(place, change, self.mode, audit=audit)
         assert state is not None
         assert state.secret is not None
         return state.secret

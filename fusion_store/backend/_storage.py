@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from os import PathLike
 
+from fusion_store._audit import AuditChain, AuditEntry, AuditRecord
 from fusion_store._interface import TokenRepository
 from fusion_store._records import (
     APITokenRecord,
@@ -52,6 +53,9 @@ class Storage(TokenRepository):
       secret, or changes a secret (deleting one and claiming need no mode): ``settle_mode`` says from
       the mark ``ENCRYPTION_MARK`` what to write there, or raises. A store is empty when it holds no tenant but
       the system's, and nothing under that.
+    - An operation that is given an ``audit`` entry records it in the same step, if it changes anything and the mark
+      ``AUDIT_MARK`` stands: the kit's ``of_…`` functions say with which entries, ``extend_chains`` turns them into
+      records, and these go through ``hand_to_sink`` before anything is made durable. Records outlive their tenant.
     """
 
     backend_name: str
@@ -62,7 +66,9 @@ class Storage(TokenRepository):
     # API tokens and tenants
 
     @abstractmethod
-    def insert_api_token(self, token: APITokenRecord, tenant: TenantRecord | None, mode: bytes) -> None:
+    def insert_api_token(
+        self, token: APITokenRecord, tenant: TenantRecord | None, mode: bytes, *, audit: AuditEntry | None = None
+    ) -> None:
         """Add a token, with ``tenant`` its new tenant too.
 
         ``TenantNotFound`` when no tenant is given and the token's doesn't stand; ``AlreadyExists`` when the
@@ -74,7 +80,9 @@ class Storage(TokenRepository):
         """The token with that hash."""
 
     @abstractmethod
-    def replace_api_token(self, old: APITokenRecord, new: APITokenRecord, old_expires_at: int | None) -> bool:
+    def replace_api_token(
+        self, old: APITokenRecord, new: APITokenRecord, old_expires_at: int | None, *, audit: AuditEntry | None = None
+    ) -> bool:
         """Add ``new``, and delete ``old`` or (given ``old_expires_at``) change its expiry.
 
         False, and nothing is changed, when ``old`` is gone or its expiry isn't that of ``old`` any more.
@@ -82,7 +90,7 @@ class Storage(TokenRepository):
         """
 
     @abstractmethod
-    def remove_api_token(self, hash: str) -> bool:
+    def remove_api_token(self, hash: str, *, audit: AuditEntry | None = None) -> bool:
         """Delete a token, and with a tenant's last one its tenant; False when there is none.
 
         Raises the change signal.
@@ -118,7 +126,7 @@ class Storage(TokenRepository):
         """The hashes that begin with ``prefix``, in order, without the system tenant's."""
 
     @abstractmethod
-    def remove_tenant(self, tenant_hash: str) -> bool:
+    def remove_tenant(self, tenant_hash: str, *, audit: AuditEntry | None = None) -> bool:
         """Delete the tenant with all that is its own; False when there is none. Raises the change signal.
 
         Nothing can be written under it from then on, by writers that had begun before either.
@@ -127,7 +135,9 @@ class Storage(TokenRepository):
     # Secrets, with their counters
 
     @abstractmethod
-    def change_secret(self, place: Place, change: Change, mode: bytes) -> SecretState | None:
+    def change_secret(
+        self, place: Place, change: Change, mode: bytes, *, audit: AuditEntry | None = None
+    ) -> SecretState | None:
         """Read the state of a place, apply ``change``, write what it answers; answers that.
 
         Two calls for one place don't overlap. A state whose ``secret`` is None deletes the record. ``change``
@@ -143,11 +153,11 @@ class Storage(TokenRepository):
         """The tenant's records of that kind, in any order."""
 
     @abstractmethod
-    def insert_auth_code(self, code: AuthCodeRecord, mode: bytes) -> None:
+    def insert_auth_code(self, code: AuthCodeRecord, mode: bytes, *, audit: AuditEntry | None = None) -> None:
         """Add a code; ``TenantNotFound`` when its tenant doesn't stand."""
 
     @abstractmethod
-    def take_auth_code(self, hash: str) -> AuthCodeRecord | None:
+    def take_auth_code(self, hash: str, *, audit: AuditEntry | None = None) -> AuthCodeRecord | None:
         """Delete a code and answer it: to one caller only."""
 
     # The store
@@ -157,8 +167,29 @@ class Storage(TokenRepository):
         """A small named value of the store itself."""
 
     @abstractmethod
-    def write_mark(self, name: str, value: bytes | None) -> None:
-        """Set a mark; None deletes it."""
+    def write_mark(self, name: str, value: bytes | None, *, audit: AuditEntry | None = None) -> None:
+        """Set a mark; None deletes it. With ``audit``, setting ``AUDIT_MARK`` itself is recorded too."""
+
+    @abstractmethod
+    def scan_audit_records(
+        self, tenant_hash: str | None, after: tuple[int, int, str] | None, limit: int
+    ) -> list[AuditRecord]:
+        """Up to ``limit`` audit records behind ``after`` (``recorded_at``, ``sequence``, ``tenant_hash``), unverified.
+
+        Of one chain by ``sequence``, or of all by (``recorded_at``, ``tenant_hash``, ``sequence``).
+        """
+
+    @abstractmethod
+    def scan_audit_chains(self, after: str | None, limit: int) -> list[AuditChain]:
+        """Up to ``limit`` chains behind ``after``, by tenant hash; records that belong to none make an empty one."""
+
+    @abstractmethod
+    def cut_audit_chains(self, before: int, limit: int, *, audit: AuditEntry | None = None) -> int:
+        """Delete up to ``limit`` records that were recorded before that moment; answers how many.
+
+        Of a chain only the oldest ones go, up to the first that is newer. A chain that holds nothing any more goes
+        too, if its tenant is gone. With ``audit``, ``before`` and the number of records are recorded.
+        """
 
     @abstractmethod
     def change_signal(self) -> int:
@@ -186,7 +217,14 @@ class Storage(TokenRepository):
         """
 
     @abstractmethod
-    def insert_records(self, records: Sequence[Record], mode: bytes, resolve: Resolve = refuse_conflict) -> int:
+    def insert_records(
+        self,
+        records: Sequence[Record],
+        mode: bytes,
+        resolve: Resolve = refuse_conflict,
+        *,
+        audit: AuditEntry | None = None,
+    ) -> int:
         """Add records as they are, all or none; answers how many were written, new ones and replaced ones.
 
         ``resolve`` is asked about each one that stands already, in the order of ``records``, and may be asked
@@ -196,11 +234,13 @@ class Storage(TokenRepository):
         """
 
     @abstractmethod
-    def replace_payloads(self, replacements: Sequence[tuple[SecretRecord | AuthCodeRecord, bytes]]) -> int:
+    def replace_payloads(
+        self, replacements: Sequence[tuple[SecretRecord | AuthCodeRecord, bytes]], *, audit: AuditEntry | None = None
+    ) -> int:
         """Put another payload into each record that is still the same, all else untouched; answers how many."""
 
     @abstractmethod
-    def purge_records(self, now: int, limit: int) -> dict[str, int]:
+    def purge_records(self, now: int, limit: int, *, audit: AuditEntry | None = None) -> dict[str, int]:
         """Delete up to ``limit`` of each that expired by ``now``; answers the counts of ``purge_expired``.
 
         Of a claim only what keeps others out (``claim_owner``, ``claim_deadline``) is taken away. A token

@@ -26,9 +26,11 @@ from fusion_store._records import AuthCodeRecord, CounterRecord, ExportedRecord,
 from fusion_store._values import CheckReport, CorruptPlace, Health, StoreStats
 from fusion_store.backend import _limits as limits
 from fusion_store.backend import _payloads as payloads
+from fusion_store.backend._audit import AUDIT_MARK, find_faults, settings_of
+from fusion_store.backend._audit_log import AuditOperations
 from fusion_store.backend._check import check_record
 from fusion_store.backend._modes import ENCRYPTION_MARK, Mode, mode_of
-from fusion_store.backend._operations import Operations, operation
+from fusion_store.backend._operations import operation
 from fusion_store.backend._storage import RecordPage
 
 _PAGE: Final = 500
@@ -41,7 +43,7 @@ _WRONG_SEALS: Final = {
 }
 
 
-class SystemOperations(Operations):
+class SystemOperations(AuditOperations):
     """State, upkeep and transport."""
 
     @operation
@@ -93,6 +95,9 @@ class SystemOperations(Operations):
                 records += len(page.records) + len(page.corrupt)
                 corrupt += page.corrupt
                 corrupt += filter(None, map(self._corruption, page.records))
+            for chain in self.audit_chains():
+                faults = find_faults(chain, self.audit_records(chain.tenant_hash))
+                corrupt += (CorruptPlace("audit", fault.tenant_hash, "", fault.reason) for fault in faults)
         except CorruptStore as error:
             corrupt.append(CorruptPlace("store", "", "", f"reading stopped: {error}"))
         return CheckReport(records, tuple(corrupt))
@@ -133,10 +138,20 @@ class SystemOperations(Operations):
     def purge_expired(self) -> dict[str, int]:
         now = self._now()
         totals = {"codes": 0, "claims": 0, "credentials": 0, "api_tokens": 0}
-        while any((purged := self.purge_records(now, _PURGE_BATCH)).values()):
+        audit = self.audit_entry("purge", now=now)
+        while any((purged := self.purge_records(now, _PURGE_BATCH, audit=audit)).values()):
             for name, count in purged.items():
                 totals[name] += count
-        return totals
+        return totals | self._purge_audit(now)
+
+    def _purge_audit(self, now: int) -> dict[str, int]:
+        settings = settings_of(self.read_mark(AUDIT_MARK))
+        if settings is None or settings.keep_micros is None:
+            return {}
+        before, total = now - settings.keep_micros, 0
+        while cut := self.cut_audit_chains(before, _PURGE_BATCH, audit=self.audit_entry("audit.purge", now=now)):
+            total += cut
+        return {"audit_records": total}
 
     @operation
     def backup(self, path: str | PathLike[str]) -> None:
@@ -174,7 +189,7 @@ class SystemOperations(Operations):
                 if mode_of(mode) is mode_of(self.mode):
                     for record in incoming:
                         self.check_incoming(record)
-                added += self.insert_records(incoming, mode)
+                added += self.insert_records(incoming, mode, audit=self.audit_entry("records.import"))
         return added
 
     def _incoming_mode(self, batch: list[ExportedRecord], mode: bytes) -> bytes:

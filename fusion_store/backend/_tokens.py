@@ -24,8 +24,8 @@ def new_api_token(token_prefix: str | None) -> tuple[str, str]:
     if token_prefix is None:
         token = random.hex()
         return token, token[:VISIBLE_CHARS]
-    body = _base62(int.from_bytes(random), _RANDOM_CHARS)
-    tail = _base62(crc32(body.encode()), _CRC_CHARS)
+    body = base62(int.from_bytes(random), _RANDOM_CHARS)
+    tail = base62(crc32(body.encode()), _CRC_CHARS)
     return f"{token_prefix}_{body}{tail}", body[:VISIBLE_CHARS]
 
 
@@ -51,7 +51,7 @@ def known_hash(token: str) -> str:
     return hash
 
 
-def _base62(number: int, length: int) -> str:
+def base62(number: int, length: int) -> str:
     digits = []
     for _ in range(length):
         number, digit = divmod(number, 62)

@@ -12,9 +12,11 @@ from typing import Annotated, Final, cast
 
 import typer
 
+from fusion_store import acting_as
 from fusion_store._config import sqlite_url
 from fusion_store._version import __version__
 from fusion_store.cli import (
+    _audit,
     _credentials,
     _doctor,
     _import,
@@ -29,7 +31,7 @@ from fusion_store.cli import (
 )
 from fusion_store.cli._errors import MEANINGS, CommandError, ExitCode, report
 from fusion_store.cli._output import OutputLost
-from fusion_store.cli._session import Session
+from fusion_store.cli._session import Session, actor
 
 __all__ = ["ExitCode", "run"]
 
@@ -46,9 +48,10 @@ def run(arguments: Sequence[str]) -> int:
     session.debug = "--debug" in arguments
     try:
         _prepare_streams()
-        outcome = typer.main.get_command(_build()).main(
-            list(arguments) or ["--help"], "fusion-store", standalone_mode=False, obj=session
-        )
+        with acting_as(actor()):
+            outcome = typer.main.get_command(_build()).main(
+                list(arguments) or ["--help"], "fusion-store", standalone_mode=False, obj=session
+            )
         session.output.flush()
         if outcome == ExitCode.INTERRUPTED and sys.stderr.isatty():
             sys.stderr.write("\n")
@@ -83,6 +86,7 @@ def _build() -> typer.Typer:
     app.add_typer(_credentials.app, name="credentials")
     app.add_typer(_key.app, name="key")
     app.add_typer(_schema.app, name="schema")
+    app.add_typer(_audit.app, name="audit")
     app.add_typer(_import.app)
     app.add_typer(_services.codes, name="auth-code")
     app.add_typer(_services.app)

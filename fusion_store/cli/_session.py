@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import getpass
+import os
 from typing import TYPE_CHECKING
 
 from fusion_store import TokenRepository, get_repository
+from fusion_store._config import ACTOR_VARIABLE
 from fusion_store.cli._output import Output
 
 if TYPE_CHECKING:
     from fusion_store.backend import Backend, StoreURL
+
+
+def actor() -> str:
+    """In whose name commands change things: ``FUSION_STORE_ACTOR``, else the user's."""
+    if given := os.environ.get(ACTOR_VARIABLE):
+        return given
+    try:
+        return f"cli:{getpass.getuser()}"
+    except (KeyError, OSError):
+        return f"cli:{os.getuid()}"
 
 
 class Session:

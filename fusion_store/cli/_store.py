@@ -142,6 +142,7 @@ def purge(ctx: typer.Context) -> None:
         "claims": "Refresh claims",
         "credentials": "Credentials",
         "api_tokens": "API tokens",
+        "audit_records": "Audit records",
     }
     session.output.fields(purged, [(names.get(name, name), number) for name, number in purged.items()])
 

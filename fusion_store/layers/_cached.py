@@ -14,6 +14,7 @@ from typing import Final, TypeVar, cast
 
 from msgspec.structs import replace
 
+from fusion_store._audit import AuditEntry
 from fusion_store._errors import ConfigError
 from fusion_store._records import APITokenRecord, Record
 from fusion_store._values import APITokenMetadata
@@ -64,7 +65,7 @@ def _from_memory(ask: _Validate) -> _Validate:
             try:
                 known = self._find(sha256(token.encode()).digest())
             except (AttributeError, UnicodeEncodeError):
-                return None
+                return None if self.attempts is None else ask(self, token)
             if known is None:
                 return ask(self, token)
             seen = self._monotonic()
@@ -72,7 +73,7 @@ def _from_memory(ask: _Validate) -> _Validate:
                 return ask(self, token)
             now = self._present()
             if known.expires_at is not None and known.expires_at <= now:
-                return None
+                return None if self.attempts is None else ask(self, token)
             known.seen = seen
             last_used = known.at
             # No call stands between this look and the change, so that no other thread has its turn there.
@@ -80,6 +81,8 @@ def _from_memory(ask: _Validate) -> _Validate:
                 known.at = now
             if not known.waits:
                 self._last_used.add(known)
+            if self.attempts is not None:
+                self.attempts.accept(known.metadata, self._now())
             return replace(known.metadata, last_used=last_used)
         finally:
             under_way.pop()
@@ -130,25 +133,34 @@ class CachedTokenRepository(Layer):
         """
         return None
 
-    def replace_api_token(self, old: APITokenRecord, new: APITokenRecord, old_expires_at: int | None) -> bool:
+    def replace_api_token(
+        self, old: APITokenRecord, new: APITokenRecord, old_expires_at: int | None, *, audit: AuditEntry | None = None
+    ) -> bool:
         with _revoking():
-            return super().replace_api_token(old, new, old_expires_at)
+            return super().replace_api_token(old, new, old_expires_at, audit=audit)
 
-    def remove_api_token(self, hash: str) -> bool:
+    def remove_api_token(self, hash: str, *, audit: AuditEntry | None = None) -> bool:
         with _revoking():
-            return super().remove_api_token(hash)
+            return super().remove_api_token(hash, audit=audit)
 
-    def remove_tenant(self, tenant_hash: str) -> bool:
+    def remove_tenant(self, tenant_hash: str, *, audit: AuditEntry | None = None) -> bool:
         with _revoking():
-            return super().remove_tenant(tenant_hash)
+            return super().remove_tenant(tenant_hash, audit=audit)
 
-    def insert_records(self, records: Sequence[Record], mode: bytes, resolve: Resolve = refuse_conflict) -> int:
+    def insert_records(
+        self,
+        records: Sequence[Record],
+        mode: bytes,
+        resolve: Resolve = refuse_conflict,
+        *,
+        audit: AuditEntry | None = None,
+    ) -> int:
         with _revoking():
-            return super().insert_records(records, mode, resolve)
+            return super().insert_records(records, mode, resolve, audit=audit)
 
-    def purge_records(self, now: int, limit: int) -> dict[str, int]:
+    def purge_records(self, now: int, limit: int, *, audit: AuditEntry | None = None) -> dict[str, int]:
         with _revoking():
-            return super().purge_records(now, limit)
+            return super().purge_records(now, limit, audit=audit)
 
     def close(self) -> None:
         super().close()

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from msgspec.structs import replace
 
+from fusion_store._audit import AuditEntry
 from fusion_store._errors import EncryptionError, WrongKey
 from fusion_store._records import AuthCodeRecord, Binding, Kind, Place, Record, SecretRecord
 from fusion_store.backend import (
@@ -68,14 +69,16 @@ class EncryptedTokenRepository(Layer):
             raise WrongKey("sealing a vault needs a key")
         return new_mark(self.seal)
 
-    def change_secret(self, place: Place, change: Change, mode: bytes) -> SecretState | None:
+    def change_secret(
+        self, place: Place, change: Change, mode: bytes, *, audit: AuditEntry | None = None
+    ) -> SecretState | None:
         def sealed_change(state: SecretState) -> SecretState | None:
             answer = change(state)
             if answer is None or answer.secret is None or answer.secret is state.secret:
                 return answer
             return replace(answer, secret=self.sealed(answer.secret))
 
-        return self.inner.change_secret(place, sealed_change, mode)
+        return self.inner.change_secret(place, sealed_change, mode, audit=audit)
 
     def read_secret(self, place: Place) -> SecretRecord | None:
         # Bound to what was asked for, not to what the record says of itself: an altered index leads to another one.
@@ -88,28 +91,37 @@ class EncryptedTokenRepository(Layer):
             for record in self.inner.scan_secrets(tenant_hash, kind)
         ]
 
-    def insert_auth_code(self, code: AuthCodeRecord, mode: bytes) -> None:
-        self.inner.insert_auth_code(self.sealed(code), mode)
+    def insert_auth_code(self, code: AuthCodeRecord, mode: bytes, *, audit: AuditEntry | None = None) -> None:
+        self.inner.insert_auth_code(self.sealed(code), mode, audit=audit)
 
-    def take_auth_code(self, hash: str) -> AuthCodeRecord | None:
+    def take_auth_code(self, hash: str, *, audit: AuditEntry | None = None) -> AuthCodeRecord | None:
         if not self.keyring:
             raise WrongKey("the vault is sealed, and no key is at hand")
-        code = self.inner.take_auth_code(hash)
+        code = self.inner.take_auth_code(hash, audit=audit)
         if code is None:
             return None
         try:
             return self._opened_as(replace(code.binding(), hash=hash), code)
         except EncryptionError:
             # Nobody has seen what it carries: it may still be redeemed where the key is at hand.
-            self.inner.insert_auth_code(code, self.mode)
+            restored = None if audit is None else replace(audit, action="auth_code.restore")
+            self.inner.insert_auth_code(code, self.mode, audit=restored)
             raise
 
-    def insert_records(self, records: Sequence[Record], mode: bytes, resolve: Resolve = refuse_conflict) -> int:
+    def insert_records(
+        self,
+        records: Sequence[Record],
+        mode: bytes,
+        resolve: Resolve = refuse_conflict,
+        *,
+        audit: AuditEntry | None = None,
+    ) -> int:
         def sealed_answer(standing: Record, incoming: Record) -> Record | None:
             answer = resolve(standing, incoming)
             return None if answer is None else self._sealed_if_plain(answer)
 
-        return self.inner.insert_records([self._sealed_if_plain(record) for record in records], mode, sealed_answer)
+        sealed = [self._sealed_if_plain(record) for record in records]
+        return self.inner.insert_records(sealed, mode, sealed_answer, audit=audit)
 
     def _sealed_if_plain(self, record: Record) -> Record:
         if isinstance(record, SecretRecord | AuthCodeRecord) and not is_sealed(record.payload):

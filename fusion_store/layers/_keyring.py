@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Final, NoReturn
 
 from fusion_store._errors import ConfigError, PermissionDenied
+from fusion_store.backend import KEY_ID_BYTES
 from fusion_store.layers._provider import AWS_KMS_PREFIX, KeyProvider
 
 KEY_BYTES: Final = 32
-KEY_ID_BYTES: Final = 8
 _KEY_TEXT: Final = re.compile(r"[A-Za-z0-9_-]{43}=")
 _MAX_FILE_BYTES: Final = 1024 * 1024
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from os import PathLike
 
+from fusion_store._audit import AuditChain, AuditEntry, AuditRecord
 from fusion_store._records import (
     APITokenRecord,
     AuthCodeRecord,
@@ -43,17 +44,21 @@ class Layer(RecordRepository):
         self.encryption = inner.encryption
         self.mode = inner.mode
 
-    def insert_api_token(self, token: APITokenRecord, tenant: TenantRecord | None, mode: bytes) -> None:
-        self.inner.insert_api_token(token, tenant, mode)
+    def insert_api_token(
+        self, token: APITokenRecord, tenant: TenantRecord | None, mode: bytes, *, audit: AuditEntry | None = None
+    ) -> None:
+        self.inner.insert_api_token(token, tenant, mode, audit=audit)
 
     def read_api_token(self, hash: str) -> APITokenRecord | None:
         return self.inner.read_api_token(hash)
 
-    def replace_api_token(self, old: APITokenRecord, new: APITokenRecord, old_expires_at: int | None) -> bool:
-        return self.inner.replace_api_token(old, new, old_expires_at)
+    def replace_api_token(
+        self, old: APITokenRecord, new: APITokenRecord, old_expires_at: int | None, *, audit: AuditEntry | None = None
+    ) -> bool:
+        return self.inner.replace_api_token(old, new, old_expires_at, audit=audit)
 
-    def remove_api_token(self, hash: str) -> bool:
-        return self.inner.remove_api_token(hash)
+    def remove_api_token(self, hash: str, *, audit: AuditEntry | None = None) -> bool:
+        return self.inner.remove_api_token(hash, audit=audit)
 
     def touch_api_tokens(self, last_used: Mapping[str, int]) -> None:
         self.inner.touch_api_tokens(last_used)
@@ -75,11 +80,13 @@ class Layer(RecordRepository):
     def find_tenants(self, prefix: str) -> list[str]:
         return self.inner.find_tenants(prefix)
 
-    def remove_tenant(self, tenant_hash: str) -> bool:
-        return self.inner.remove_tenant(tenant_hash)
+    def remove_tenant(self, tenant_hash: str, *, audit: AuditEntry | None = None) -> bool:
+        return self.inner.remove_tenant(tenant_hash, audit=audit)
 
-    def change_secret(self, place: Place, change: Change, mode: bytes) -> SecretState | None:
-        return self.inner.change_secret(place, change, mode)
+    def change_secret(
+        self, place: Place, change: Change, mode: bytes, *, audit: AuditEntry | None = None
+    ) -> SecretState | None:
+        return self.inner.change_secret(place, change, mode, audit=audit)
 
     def read_secret(self, place: Place) -> SecretRecord | None:
         return self.inner.read_secret(place)
@@ -87,17 +94,28 @@ class Layer(RecordRepository):
     def scan_secrets(self, tenant_hash: str, kind: Kind) -> list[SecretRecord]:
         return self.inner.scan_secrets(tenant_hash, kind)
 
-    def insert_auth_code(self, code: AuthCodeRecord, mode: bytes) -> None:
-        self.inner.insert_auth_code(code, mode)
+    def insert_auth_code(self, code: AuthCodeRecord, mode: bytes, *, audit: AuditEntry | None = None) -> None:
+        self.inner.insert_auth_code(code, mode, audit=audit)
 
-    def take_auth_code(self, hash: str) -> AuthCodeRecord | None:
-        return self.inner.take_auth_code(hash)
+    def take_auth_code(self, hash: str, *, audit: AuditEntry | None = None) -> AuthCodeRecord | None:
+        return self.inner.take_auth_code(hash, audit=audit)
 
     def read_mark(self, name: str) -> bytes | None:
         return self.inner.read_mark(name)
 
-    def write_mark(self, name: str, value: bytes | None) -> None:
-        self.inner.write_mark(name, value)
+    def write_mark(self, name: str, value: bytes | None, *, audit: AuditEntry | None = None) -> None:
+        self.inner.write_mark(name, value, audit=audit)
+
+    def scan_audit_records(
+        self, tenant_hash: str | None, after: tuple[int, int, str] | None, limit: int
+    ) -> list[AuditRecord]:
+        return self.inner.scan_audit_records(tenant_hash, after, limit)
+
+    def scan_audit_chains(self, after: str | None, limit: int) -> list[AuditChain]:
+        return self.inner.scan_audit_chains(after, limit)
+
+    def cut_audit_chains(self, before: int, limit: int, *, audit: AuditEntry | None = None) -> int:
+        return self.inner.cut_audit_chains(before, limit, audit=audit)
 
     def change_signal(self) -> int:
         return self.inner.change_signal()
@@ -108,14 +126,23 @@ class Layer(RecordRepository):
     def scan_records(self, after: str | None, limit: int) -> RecordPage:
         return self.inner.scan_records(after, limit)
 
-    def insert_records(self, records: Sequence[Record], mode: bytes, resolve: Resolve = refuse_conflict) -> int:
-        return self.inner.insert_records(records, mode, resolve)
+    def insert_records(
+        self,
+        records: Sequence[Record],
+        mode: bytes,
+        resolve: Resolve = refuse_conflict,
+        *,
+        audit: AuditEntry | None = None,
+    ) -> int:
+        return self.inner.insert_records(records, mode, resolve, audit=audit)
 
-    def replace_payloads(self, replacements: Sequence[tuple[SecretRecord | AuthCodeRecord, bytes]]) -> int:
-        return self.inner.replace_payloads(replacements)
+    def replace_payloads(
+        self, replacements: Sequence[tuple[SecretRecord | AuthCodeRecord, bytes]], *, audit: AuditEntry | None = None
+    ) -> int:
+        return self.inner.replace_payloads(replacements, audit=audit)
 
-    def purge_records(self, now: int, limit: int) -> dict[str, int]:
-        return self.inner.purge_records(now, limit)
+    def purge_records(self, now: int, limit: int, *, audit: AuditEntry | None = None) -> dict[str, int]:
+        return self.inner.purge_records(now, limit, audit=audit)
 
     def count_records(self, now: int) -> StoreStats:
         return self.inner.count_records(now)

@@ -112,6 +112,7 @@ class ObservedTokenRepository(TokenRepository):
     stats = _observed(TokenRepository.stats)
     health = _observed(TokenRepository.health)
     check = _observed(TokenRepository.check)
+    audit_log = _observed(TokenRepository.audit_log)
     purge_expired = _observed(TokenRepository.purge_expired)
     backup = _observed(TokenRepository.backup)
     export_records = _observed(TokenRepository.export_records)

@@ -22,8 +22,9 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from fusion_store._errors import EncryptionError, NotEncrypted, Tampered, WrongKey
 from fusion_store._records import Binding
+from fusion_store.backend import KEY_ID_BYTES
 from fusion_store.backend import SEALED_MAGIC as MAGIC
-from fusion_store.layers._keyring import KEY_ID_BYTES, Cipher, Key, Keyring
+from fusion_store.layers._keyring import Cipher, Key, Keyring
 
 _KEY_ID_END: Final = len(MAGIC) + KEY_ID_BYTES
 _HEADER_END: Final = _KEY_ID_END + 1

@@ -105,7 +105,7 @@ def rotate_keys(
 
     changed, failed = _rewrite(storage, under_first_key, dry_run=dry_run, progress=progress)
     if not dry_run and seal_of_mark(mark) != seal.primary:
-        _write_mark(storage, new_mark(seal))
+        _write_mark(storage, new_mark(seal), "key.rotate")
     return _outcome(storage, keyring, changed, failed)
 
 
@@ -129,7 +129,7 @@ def convert(
     elif mode_of(standing) is not Mode.CONVERTING and count_seals(storage).key_ids():
         raise Tampered("sealed payloads stand in a vault whose mark says that it is plain")
     if not dry_run:
-        _write_mark(storage, underway)
+        _write_mark(storage, underway, "key.convert")
 
     def converted(record: _Payload) -> bytes | None:
         if is_sealed(record.payload) is (to is Mode.SEALED):
@@ -142,13 +142,13 @@ def convert(
 
     changed, failed = _rewrite(storage, converted, dry_run=dry_run, progress=progress)
     if not dry_run and not failed:
-        _write_mark(storage, new_mark(seal) if to is Mode.SEALED else PLAIN_MARK)
+        _write_mark(storage, new_mark(seal) if to is Mode.SEALED else PLAIN_MARK, "key.converted")
     return _outcome(storage, keyring, changed, failed)
 
 
-def _write_mark(storage: RecordRepository, mark: bytes) -> None:
+def _write_mark(storage: RecordRepository, mark: bytes, action: str) -> None:
     with storage.guard:
-        storage.write_mark(ENCRYPTION_MARK, mark)
+        storage.write_mark(ENCRYPTION_MARK, mark, audit=storage.audit_entry(action))
 
 
 def _sealing(keyring: Keyring) -> Seal:
@@ -181,7 +181,7 @@ def _rewrite(
             stale += len(replacements)
             if replacements and not dry_run:
                 with storage.guard:
-                    changed += storage.replace_payloads(replacements)
+                    changed += storage.replace_payloads(replacements, audit=storage.audit_entry("key.reseal"))
             _report(progress, page)
         if dry_run or not stale:
             return stale if dry_run else changed, failed

@@ -33,9 +33,9 @@ class ContractStore:
     many_processes: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
 
-    def open(self, clock: Callable[[], datetime] | None = None) -> TokenRepository:
-        """Open the store; the caller closes it."""
-        return get_repository(self.url, clock=clock, **self.options)
+    def open(self, clock: Callable[[], datetime] | None = None, **options: Any) -> TokenRepository:
+        """Open the store, with further arguments of ``get_repository``; the caller closes it."""
+        return get_repository(self.url, clock=clock, **{**self.options, **options})
 
     def open_storage(self, clock: Callable[[], datetime] | None = None) -> RecordRepository:
         """Open the store without any layer over it; the caller closes it."""

@@ -252,7 +252,8 @@ def _write(destination: RecordRepository, records: list[Record], mode: bytes, ta
         while True:
             merging = Merging(incoming)
             try:
-                written = destination.insert_records(incoming, mode, merging.resolve)
+                audit = destination.audit_entry("records.import")
+                written = destination.insert_records(incoming, mode, merging.resolve, audit=audit)
                 break
             except DeletedThere:
                 gone = list(_deleted(destination, incoming, mode))

@@ -19,7 +19,7 @@ from fusion_store import (
     Unavailable,
     get_repository,
 )
-from fusion_store.backend import APITokenRecord
+from fusion_store.backend import APITokenRecord, AuditEntry
 from fusion_store.layers import CachedTokenRepository, CacheOptions, EncryptedTokenRepository, Key
 from fusion_store.testing import ManualClock
 from fusion_store_memory import MemoryTokenRepository
@@ -43,8 +43,8 @@ class Counting(MemoryTokenRepository):
             self.before_answer()
         return record
 
-    def remove_api_token(self, hash: str) -> bool:
-        removed = super().remove_api_token(hash)
+    def remove_api_token(self, hash: str, *, audit: AuditEntry | None = None) -> bool:
+        removed = super().remove_api_token(hash, audit=audit)
         if self.fails:
             raise OutcomeUnknown
         return removed

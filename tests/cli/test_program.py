@@ -63,6 +63,8 @@ def test_all_commands_are_there() -> None:
         *(f"key {name}" for name in ("generate", "status", "rotate", "convert")),
         "schema",
         *(f"schema {name}" for name in ("current", "upgrade", "downgrade")),
+        "audit",
+        *(f"audit {name}" for name in ("status", "enable", "disable", "list", "export", "verify", "anchor")),
         *("stats", "check", "health", "doctor", "backup", "purge", "backends"),
         *("copy", "verify", "dump", "restore", "import"),
         *("connect", "services", "auth-code", "auth-code create"),
@@ -76,7 +78,7 @@ def test_every_help_text_renders(path: tuple[str, ...], capsys: pytest.CaptureFi
     assert shown.out.startswith(f"Usage: {' '.join(('fusion-store', *path))} ")
     assert shown.err == ""
     assert ("Exit" in shown.out) or path in {
-        (name,) for name in ("token", "tenant", "oauth", "credentials", "key", "schema", "auth-code")
+        (name,) for name in ("token", "tenant", "oauth", "credentials", "key", "schema", "audit", "auth-code")
     }
 
 

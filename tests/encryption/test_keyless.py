@@ -111,6 +111,7 @@ WORKS: dict[str, Callable[[Scene], object]] = {
     "stats": lambda s: s.repository.stats().tenants == 2,
     "health": lambda s: s.repository.health().ok,
     "check": lambda s: {p.reason for p in s.repository.check().corrupt} <= {"sealed with a key that isn't at hand"},
+    "audit_log": lambda s: s.repository.audit_log() == [],
     "purge_expired": lambda s: s.vault.clock.advance(TTL) and s.repository.purge_expired()["codes"] == 3,
     "backup": backed_up,
     "export_records": lambda s: list(s.repository.export_records()) == s.exported,
@@ -163,7 +164,7 @@ def test_a_claim_outlives_a_commit_that_lacked_keys(scene: Scene) -> None:
 def test_no_code_is_taken_for_a_moment_even_where_no_key_could_open_it(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(storage(scene.repository), "take_auth_code", lambda _: pytest.fail("taken"))
+    monkeypatch.setattr(storage(scene.repository), "take_auth_code", lambda _, **__: pytest.fail("taken"))
     with pytest.raises(WrongKey):
         scene.repository.redeem_auth_code(scene.code())
 

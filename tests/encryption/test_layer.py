@@ -37,8 +37,8 @@ def test_a_layer_hands_arguments_down_and_answers_up(operation: str) -> None:
         clock, token_prefix, guard, backend_name = None, None, None, "recorded"
 
         def __getattr__(self, name: str) -> Callable[..., object]:
-            def answers(*arguments: object) -> object:
-                seen.append((name, arguments))
+            def answers(*arguments: object, **named: object) -> object:
+                seen.append((name, (*arguments, *named.items())))
                 return answer
 
             return answers
@@ -46,11 +46,12 @@ def test_a_layer_hands_arguments_down_and_answers_up(operation: str) -> None:
     seen: list[tuple[str, tuple[object, ...]]] = []
     answer = object()
     layer = Layer(Recorded())  # type: ignore[arg-type]
-    parameters = list(inspect.signature(getattr(Storage, operation)).parameters)[1:]
-    arguments = tuple(object() for _ in parameters)
+    parameters = list(inspect.signature(getattr(Storage, operation)).parameters.values())[1:]
+    named = {parameter.name: object() for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY}
+    arguments = tuple(object() for parameter in parameters if parameter.name not in named)
     returns = inspect.signature(getattr(Storage, operation)).return_annotation
-    found = getattr(layer, operation)(*arguments)
-    assert seen == [(operation, arguments)]
+    found = getattr(layer, operation)(*arguments, **named)
+    assert seen == [(operation, (*arguments, *named.items()))]
     assert found is (None if returns == "None" else answer)
 
 

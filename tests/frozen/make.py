@@ -40,7 +40,7 @@ def main() -> None:
 
 def freeze(mode: str, url: str, suffix: str, write: Freeze, version: str | None = None) -> None:
     clock = ManualClock()
-    with get_repository(url, clock=clock, **MODES[mode]) as repository:
+    with get_repository(url, clock=clock, audit=True, **MODES[mode]) as repository:
         fill(repository, clock)
         content, version = digest(repository), version or repository.schema_version()
     target = STORES / f"{version}-{mode}.{suffix}"

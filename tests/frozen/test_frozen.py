@@ -25,6 +25,8 @@ DUMPS = ("1",)
 MISSING = [f"{server}.sql" for server in VARIABLES if server_url(server) is None]
 if find_spec("plyvel") is None:
     MISSING.append("leveldb.tar.gz")
+AUDITED = ("0002",)
+"""The schemas whose stores were frozen with an audit trail."""
 AT_HAND = [name for name in DIGESTS if name.partition(".")[2] not in MISSING]
 
 
@@ -94,6 +96,7 @@ def test_a_frozen_store_is_upgraded_and_holds_the_same(name: str, tmp_path: Path
         assert repository.schema_version() == backend.newest_schema
         assert digest(repository) == DIGESTS[name]
         assert repository.check().ok
+        assert bool(repository.audit_log()) is (name[:4] in AUDITED)
 
 
 @pytest.mark.parametrize("name", [name for name in AT_HAND if not name.endswith(".dump")])

@@ -75,7 +75,7 @@ def test_a_third_party_runs_the_contract_with_one_small_file(tmp_path: Path) -> 
 
 
 def test_a_backend_that_breaks_the_contract_is_told_what_differs(tmp_path: Path) -> None:
-    body = "def remove_api_token(self, hash): return True"
+    body = "def remove_api_token(self, hash, *, audit=None): return True"
 
     run = run_contract(tmp_path, body, "-k", "test_a_deleted_token_is_gone")
 

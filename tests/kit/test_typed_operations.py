@@ -12,6 +12,7 @@ from threading import Event
 import pytest
 
 from fusion_store import CorruptPlace, CorruptRecord, ForkedHandle, StorageFull, StorageIO, StoreClosed
+from fusion_store.backend import AuditEntry
 from fusion_store_memory import MemoryTokenRepository
 from fusion_store_memory._state import State
 
@@ -23,11 +24,11 @@ class Failing(MemoryTokenRepository):
     marks_are_forgotten = False
     released = 0
 
-    def write_mark(self, name: str, value: bytes | None) -> None:
+    def write_mark(self, name: str, value: bytes | None, *, audit: AuditEntry | None = None) -> None:
         if self.writes_fail:
             raise StorageFull("no room left")
         if not self.marks_are_forgotten:
-            super().write_mark(name, value)
+            super().write_mark(name, value, audit=audit)
 
     def touch_api_tokens(self, last_used: Mapping[str, int]) -> None:
         if self.writes_fail:

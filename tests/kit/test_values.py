@@ -19,6 +19,7 @@ import fusion_store
 from fusion_store import (
     SYSTEM_TENANT,
     APITokenMetadata,
+    AuditRecord,
     AuthCode,
     CheckReport,
     CorruptPlace,
@@ -32,7 +33,17 @@ from fusion_store import (
     StoreStats,
     TenantInfo,
 )
-from fusion_store.backend import AuthCodeRecord, CounterRecord, Kind, Place, SecretRecord, TenantRecord
+from fusion_store.backend import (
+    AuditChain,
+    AuditFault,
+    AuthCodeRecord,
+    AuthenticationAttempt,
+    CounterRecord,
+    Kind,
+    Place,
+    SecretRecord,
+    TenantRecord,
+)
 
 CANARY = "canary-93c1"
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -60,6 +71,10 @@ PLAIN: list[Any] = [
     PLACE,
     TenantRecord(HASH, 0),
     CounterRecord(PLACE),
+    AuditRecord(action="oauth.store", recorded_at=0, sequence=1, previous="", hash=HASH, detail={"version": 1}),
+    AuditChain(HASH),
+    AuditFault(HASH, 1, "record 1 is missing"),
+    AuthenticationAttempt(0, "accepted"),
 ]
 
 

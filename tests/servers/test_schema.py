@@ -73,6 +73,7 @@ def test_ten_processes_that_open_at_once_make_the_schema_once(url: str) -> None:
         assert repository.check().ok
 
 
+@pytest.mark.timeout(600)
 def test_a_migration_killed_at_any_statement_runs_through_the_next_time(server: str) -> None:
     killed = run([sys.executable, "-m", "tests.servers.killed_migration", server], stdout=PIPE, check=True, text=True)
 

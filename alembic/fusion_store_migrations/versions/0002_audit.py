@@ -42,6 +42,7 @@ def upgrade() -> None:
         number("first"),
         number("last"),
         column("hash", 64),
+        number("recorded_at"),
         if_not_exists=True,
         mysql_engine="InnoDB",
     )

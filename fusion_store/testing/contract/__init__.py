@@ -9,6 +9,7 @@ from types import ModuleType
 from fusion_store.testing.contract import (
     _api_tokens,
     _async,
+    _audit,
     _auth_codes,
     _claims,
     _concurrency,
@@ -26,7 +27,16 @@ from fusion_store.testing.contract import (
     _tenants,
     _transfer,
 )
-from fusion_store.testing.contract._fixtures import clock, handles, open_store, reference, reopen, repository, storage
+from fusion_store.testing.contract._fixtures import (
+    audited,
+    clock,
+    handles,
+    open_store,
+    reference,
+    reopen,
+    repository,
+    storage,
+)
 
 GROUPS: tuple[ModuleType, ...] = (
     _api_tokens,
@@ -46,11 +56,12 @@ GROUPS: tuple[ModuleType, ...] = (
     _processes,
     _lifecycle,
     _async,
+    _audit,
     _storage,
 )
 
 # Computed, so that a test can't be forgotten here.
-__all__ = ["clock", "handles", "open_store", "reference", "reopen", "repository", "storage"]  # noqa: PLE0604, RUF100
+__all__ = ["audited", "clock", "handles", "open_store", "reference", "reopen", "repository", "storage"]  # noqa: PLE0604, RUF100
 for _group in GROUPS:
     for _name, _value in vars(_group).items():
         if _name.startswith("test_"):

@@ -54,6 +54,13 @@ def handles(repository: TokenRepository, open_store: Callable[[], TokenRepositor
 
 
 @pytest.fixture
+def audited(contract_store: ContractStore, clock: ManualClock) -> Iterator[TokenRepository]:
+    """An initialised, empty store that records its changes."""
+    with contract_store.open(clock, audit=True) as opened:
+        yield opened
+
+
+@pytest.fixture
 def reference(contract_store: ContractStore, clock: ManualClock) -> Iterator[TokenRepository]:
     """Another empty store, of the reference model."""
     with contract_store.open_in_memory(clock) as opened:

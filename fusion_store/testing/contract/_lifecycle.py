@@ -67,6 +67,7 @@ OPERATIONS: dict[str, tuple[Any, ...]] = {
     "stats": (),
     "health": (),
     "check": (),
+    "audit_log": (),
     "purge_expired": (),
     "backup": ("never written",),
     "export_records": (),

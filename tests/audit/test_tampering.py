@@ -1,0 +1,261 @@
+"""Whatever is done to audit records behind the vault's back is found, and named."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fusion_store import AuditRecord, CorruptRecord, OAuthTokenData, get_repository
+from fusion_store.audit import AuditFault, AuditOptions, AuditReport, enable, read_anchor, verify, write_anchor
+from fusion_store.backend import RecordRepository
+from fusion_store.testing import ManualClock
+from tests.audit.raw import RawTrail
+
+DAY = timedelta(days=1)
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def tenants(raw: RawTrail, clock: ManualClock) -> list[str]:
+    """Two tenants of a closed vault, with six audit records each; the first is the one that is tampered with."""
+    with opened(raw, clock) as repository:
+        found = []
+        for _ in range(2):
+            tenant = repository.add_api_token().metadata.tenant_hash
+            for number in range(4):
+                repository.store_oauth_token(tenant, f"service {number}", OAuthTokenData("a"))
+            found.append(tenant)
+        assert verify(repository) == AuditReport(3, 13, ())
+        return found
+
+
+def opened(raw: RawTrail, clock: ManualClock) -> RecordRepository:
+    repository = get_repository(raw.url, audit=True, clock=clock)
+    assert isinstance(repository, RecordRepository)
+    return repository
+
+
+def faults(raw: RawTrail, clock: ManualClock, anchor: Path | None = None) -> list[AuditFault]:
+    with opened(raw, clock) as repository:
+        found = list(verify(repository, anchor).faults)
+        check = repository.check()
+        if anchor is None:
+            assert [place.reason for place in check.corrupt if place.kind == "audit"] == [f.reason for f in found]
+            assert check.ok is (not found)
+    return found
+
+
+OTHER: dict[str, Any] = {
+    "recorded_at": 5,
+    "action": "oauth.delete",
+    "actor": "nobody",
+    "outcome": "expired",
+    "service": "other",
+    "credential_type": "custom",
+    "token_id": "0123456789abcdef",
+    "key_id": "0123456789abcdef",
+    "previous": "0" * 64,
+    "hash": "0" * 64,
+}
+
+
+@pytest.mark.parametrize("field", OTHER)
+def test_a_field_that_was_altered(raw: RawTrail, clock: ManualClock, tenants: list[str], field: str) -> None:
+    raw.alter(tenants[0], 3, **{field: OTHER[field]})
+    assert AuditFault(tenants[0], 3, "record 3 was altered, or moved from its place") in faults(raw, clock)
+    with opened(raw, clock) as repository:
+        with pytest.raises(CorruptRecord, match="record 3 was altered"):
+            repository.audit_log(tenant_hash=tenants[0])
+        assert len(repository.audit_log(tenant_hash=tenants[1])) == 6
+
+
+def test_a_record_that_was_altered_beyond_reading(raw: RawTrail, clock: ManualClock, tenants: list[str]) -> None:
+    raw.spoil(tenants[0], 3)
+    assert AuditFault(tenants[0], 3, "record 3 was altered, or moved from its place") in faults(raw, clock)
+
+
+@pytest.mark.parametrize("sequence", range(1, 7))
+def test_a_record_that_was_removed(raw: RawTrail, clock: ManualClock, tenants: list[str], sequence: int) -> None:
+    raw.remove(tenants[0], sequence)
+    assert faults(raw, clock) == [AuditFault(tenants[0], sequence, f"record {sequence} is missing")]
+
+
+def test_several_records_that_were_removed(raw: RawTrail, clock: ManualClock, tenants: list[str]) -> None:
+    for sequence in (2, 3, 5, 6):
+        raw.remove(tenants[0], sequence)
+    assert [fault.reason for fault in faults(raw, clock)] == [
+        "records 2 to 3 are missing",
+        "records 5 to 6 are missing",
+    ]
+
+
+def test_records_that_were_reordered(raw: RawTrail, clock: ManualClock, tenants: list[str]) -> None:
+    raw.swap(tenants[0], 3, 5)
+    assert {fault.sequence for fault in faults(raw, clock)} >= {3, 5}
+
+
+def test_a_record_that_was_moved_from_another_tenant(raw: RawTrail, clock: ManualClock, tenants: list[str]) -> None:
+    raw.write(tenants[0], 3, raw.read(tenants[1], 3))
+    assert faults(raw, clock)[0].sequence == 3
+
+
+def test_a_record_that_was_made_up_with_a_hash_that_fits(raw: RawTrail, clock: ManualClock, tenants: list[str]) -> None:
+    forge(raw, clock, tenants[0], 3)
+    assert faults(raw, clock) == [AuditFault(tenants[0], 4, "record 4 isn't the one that followed record 3")]
+
+
+def test_a_newest_record_that_was_made_up(raw: RawTrail, clock: ManualClock, tenants: list[str]) -> None:
+    forge(raw, clock, tenants[0], 6)
+    assert faults(raw, clock) == [AuditFault(tenants[0], 6, "record 6 isn't the one that the chain ended with")]
+
+
+def forge(raw: RawTrail, clock: ManualClock, tenant: str, sequence: int) -> str:
+    """Change who made a change, with the hash that belongs to it; answers that."""
+    with opened(raw, clock) as repository:
+        record = repository.audit_log(tenant_hash=tenant)[sequence - 1]
+    fields = {name: getattr(record, name) for name in record.__struct_fields__}
+    hash = AuditRecord(**{**fields, "actor": "nobody"}).computed_hash()
+    assert hash is not None
+    raw.alter(tenant, sequence, actor="nobody", hash=hash)
+    return hash
+
+
+def test_a_record_behind_the_end(raw: RawTrail, clock: ManualClock, tenants: list[str]) -> None:
+    raw.write(tenants[0], 9, raw.read(tenants[0], 6))
+    assert faults(raw, clock) == [AuditFault(tenants[0], 9, "record 9 lies outside the chain")]
+
+
+def test_a_chain_whose_end_was_lost(raw: RawTrail, clock: ManualClock, tenants: list[str]) -> None:
+    raw.remove_chain(tenants[0])
+    assert [fault.sequence for fault in faults(raw, clock)] == [1, 2, 3, 4, 5, 6]
+
+
+def test_oldest_records_that_were_removed_as_if_by_a_purge(
+    raw: RawTrail, clock: ManualClock, tenants: list[str]
+) -> None:
+    hash = raw.read(tenants[0], 6)["hash"]
+    raw.remove(tenants[0], 1)
+    raw.write_chain(tenants[0], 2, 6, hash)
+    with opened(raw, clock) as repository:
+        assert verify(repository).faults == (
+            AuditFault(tenants[0], 1, "the oldest records are gone, but nothing was purged"),
+        )
+
+
+def truncate(raw: RawTrail, tenants: list[str]) -> None:
+    raw.remove(tenants[0], 6)
+    raw.remove(tenants[0], 5)
+    raw.write_chain(tenants[0], 1, 4, raw.read(tenants[0], 4)["hash"])
+
+
+def wipe(raw: RawTrail, tenants: list[str]) -> None:
+    for sequence in range(1, 7):
+        raw.remove(tenants[0], sequence)
+    raw.remove_chain(tenants[0])
+
+
+def remake(raw: RawTrail, tenants: list[str]) -> None:
+    hash = forge(raw, ManualClock(), tenants[0], 6)
+    raw.write_chain(tenants[0], 1, 6, hash)
+
+
+@pytest.mark.parametrize(
+    ("tamper", "reason"),
+    [
+        (truncate, "record 6 was anchored, and is missing"),
+        (wipe, "records 1 to 6 are missing"),
+        (remake, "record 6 isn't the one that was anchored"),
+    ],
+)
+def test_what_only_an_anchor_shows(  # noqa: PLR0917
+    raw: RawTrail,
+    clock: ManualClock,
+    tenants: list[str],
+    tmp_path: Path,
+    tamper: Callable[[RawTrail, list[str]], None],
+    reason: str,
+) -> None:
+    anchor = tmp_path / "anchor"
+    with opened(raw, clock) as repository:
+        assert write_anchor(repository, anchor) == 3
+        repository.store_oauth_token(tenants[1], "later", OAuthTokenData("a"))
+    assert faults(raw, clock, anchor) == []
+
+    tamper(raw, tenants)
+
+    assert faults(raw, clock) == []
+    assert [(fault.tenant_hash, fault.reason) for fault in faults(raw, clock, anchor)] == [(tenants[0], reason)]
+
+
+def test_purged_records_are_no_fault_to_an_anchor(
+    raw: RawTrail, clock: ManualClock, tenants: list[str], tmp_path: Path
+) -> None:
+    anchor = tmp_path / "anchor"
+    with opened(raw, clock) as repository:
+        write_anchor(repository, anchor)
+        enable(repository, keep=DAY)
+        repository.delete_tenant(tenants[0])
+        clock.advance(DAY * 2)
+        assert repository.purge_expired()["audit_records"] == 15
+        assert verify(repository, anchor).faults == ()
+        assert verify(repository).chains == 2
+    later = tmp_path / "later"
+    with opened(raw, clock) as repository:
+        repository.store_oauth_token(tenants[1], "new", OAuthTokenData("a"))
+        write_anchor(repository, later)
+    raw.remove(tenants[1], 7)
+    raw.write_chain(tenants[1], 7, 6, sha256(b"").hexdigest())
+    assert [fault.sequence for fault in faults(raw, clock, later)] == [7]
+
+
+def test_an_anchor_is_a_new_private_file_in_order(
+    raw: RawTrail, clock: ManualClock, tenants: list[str], tmp_path: Path
+) -> None:
+    from fusion_store import AlreadyExists, InvalidInput, StorageIO
+
+    anchor = tmp_path / "anchor"
+    with opened(raw, clock) as repository:
+        write_anchor(repository, anchor)
+        with pytest.raises(AlreadyExists):
+            write_anchor(repository, anchor)
+        with pytest.raises(StorageIO):
+            write_anchor(repository, tmp_path / "none" / "anchor")
+    assert anchor.stat().st_mode & 0o777 == 0o600
+    assert [chain.tenant_hash for chain in read_anchor(anchor)] == ["", *sorted(tenants)]
+    whole = anchor.read_bytes()
+    lines = whole.splitlines(keepends=True)
+    for spoiled in (
+        b"",
+        b"x",
+        whole[:-1][:-10],
+        b"".join(lines[:-1]),
+        b"".join(lines[:2] + lines[3:]),
+        whole + b"\n",
+        b"".join([lines[0], lines[2], lines[1], *lines[3:]]),
+        whole.replace(b'"audit_anchor":1', b'"audit_anchor":2'),
+    ):
+        anchor.write_bytes(spoiled)
+        with pytest.raises(InvalidInput, match="anchor"):
+            list(read_anchor(anchor))
+    with pytest.raises(InvalidInput, match="anchor"):
+        list(read_anchor(tmp_path / "none"))
+
+
+def test_options_don_t_undo_what_the_store_says(raw: RawTrail, clock: ManualClock) -> None:
+    from fusion_store.audit import settings
+
+    for options, keep in ((AuditOptions(keep=DAY), DAY), (AuditOptions(), DAY), (AuditOptions(keep=DAY * 2), DAY * 2)):
+        with get_repository(raw.url, audit=options, clock=clock) as repository:
+            assert isinstance(repository, RecordRepository)
+            found = settings(repository)
+            assert found is not None
+            assert found.keep == keep
