@@ -114,7 +114,9 @@ def test_a_spent_refresh_token_used_again_ends_the_grant(host: Host, spent: int)
     assert host.status(bystander["access_token"]) == 200
 
 
-def test_of_callers_that_race_with_one_refresh_token_at_most_one_is_answered(host: Host) -> None:
+def test_of_callers_that_race_with_one_refresh_token_at_most_one_is_answered(
+    host: Host, vault: TokenRepository, ada: IssuedToken
+) -> None:
     client = host.register()
     for _ in range(5):
         tokens = host.sign_in(client)
@@ -126,6 +128,10 @@ def test_of_callers_that_race_with_one_refresh_token_at_most_one_is_answered(hos
         for answer in won:
             assert host.status(answer.json()["access_token"]) == 401
             assert is_refused(host, client, answer.json()["refresh_token"])
+    left = [
+        token for token in vault.list_api_tokens(tenant_hash=ada.hash) if token.description.startswith("MCP grant ")
+    ]
+    assert left == []
 
 
 def test_a_refresh_may_narrow_the_access_token_but_not_the_grant(host: Host) -> None:
