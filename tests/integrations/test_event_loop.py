@@ -11,13 +11,20 @@ import httpx
 import httpx2
 import pytest
 from blockbuster import blockbuster_ctx
+from mcp.shared.auth import OAuthClientInformationFull, OAuthToken
+from pydantic import AnyUrl
 
+import fusion_store.integrations.fastmcp
 import fusion_store.integrations.httpx
 import fusion_store.integrations.httpx2
+import fusion_store.integrations.mcp
 from fusion_store.auth import AuthManager, Tenant, find_strategies
 from fusion_store.integrations.authlib import token_getter
+from fusion_store.integrations.key_value import FusionKeyValueStore
+from fusion_store.integrations.mcp import FusionTokenStorage
 from tests.auth.provider import running_provider
 from tests.integrations.clients.conftest import World
+from tests.integrations.mcp.authorization import hosting
 
 Adapter = Callable[[World, Tenant], Awaitable[object]]
 
@@ -34,6 +41,36 @@ async def with_httpx2(world: World, tenant: Tenant) -> object:
         return (await client.get(world.provider.url("/api"))).raise_for_status()
 
 
+async def verify_for_mcp(world: World, _: Tenant) -> object:
+    verifier = fusion_store.integrations.mcp.FusionTokenVerifier(world.vault)
+    assert await verifier.verify_token("unknown") is None
+    return await verifier.verify_token(world.issued.token)
+
+
+async def verify_for_fastmcp(world: World, _: Tenant) -> object:
+    verifier = fusion_store.integrations.fastmcp.FusionTokenVerifier(world.vault)
+    assert await verifier.verify_token("unknown") is None
+    return await verifier.verify_token(world.issued.token)
+
+
+async def keep_consent(world: World, _: Tenant) -> object:
+    storage = FusionTokenStorage(world.vault, world.tenant_hash, "https://notes.example/mcp")
+    await storage.set_tokens(OAuthToken(access_token="a", refresh_token="r", expires_in=60))
+    await storage.set_client_info(
+        OAuthClientInformationFull(client_id="me", redirect_uris=[AnyUrl("http://127.0.0.1/callback")])
+    )
+    assert await storage.get_client_info()
+    return await storage.get_tokens()
+
+
+async def keep_values(world: World, _: Tenant) -> object:
+    store = FusionKeyValueStore(world.vault)
+    await store.put_many(["one", "two"], [{"n": 1}, {"n": 2}], collection="c", ttl=60)
+    await store.delete("two", collection="c")
+    assert await store.get_many(["one", "two"], collection="c") == [{"n": 1}, None]
+    return await store.ttl("one", collection="c")
+
+
 async def with_authlib(world: World, tenant: Tenant) -> object:
     return await token_getter(tenant, "api", world.config)()
 
@@ -46,12 +83,25 @@ def world(tmp_path: Path) -> Iterator[World]:
             yield made
 
 
-@pytest.mark.parametrize("adapter", [with_httpx, with_httpx2, with_authlib])
+UPSTREAM: list[Adapter] = [with_httpx, with_httpx2, with_authlib]
+OTHERS: list[Adapter] = [verify_for_mcp, verify_for_fastmcp, keep_consent, keep_values]
+
+
+@pytest.mark.parametrize("adapter", OTHERS)
+def test_nothing_blocks_on_the_loop(world: World, adapter: Adapter) -> None:
+    run(world, adapter)
+
+
+@pytest.mark.parametrize("adapter", UPSTREAM)
 @pytest.mark.parametrize("state", ["live", "due", "refused"])
-def test_nothing_blocks_on_the_loop(world: World, adapter: Adapter, state: str) -> None:
+def test_getting_a_token_does_not_block_it_either(world: World, adapter: Adapter, state: str) -> None:
     token = world.store(timedelta(seconds=-1) if state == "due" else timedelta(hours=1))
     world.refused.update([token.access_token] * (state == "refused"))
 
+    run(world, adapter)
+
+
+def run(world: World, adapter: Adapter) -> None:
     # Once in a process: the clients load their transports, and packages are looked through for strategies.
     httpx.AsyncClient(), httpx2.AsyncClient()
     strategies = find_strategies()
@@ -62,3 +112,17 @@ def test_nothing_blocks_on_the_loop(world: World, adapter: Adapter, state: str) 
 
     with blockbuster_ctx():
         asyncio.run(use())
+
+
+def test_the_authorization_server_does_not_block_its_loop(world: World) -> None:
+    with hosting(world.vault) as host:
+        host.users["ada"] = world.issued
+        client = host.register()
+        host.sign_in(client)
+        with blockbuster_ctx():
+            second = host.register()
+            tokens = host.sign_in(second)
+            renewed = host.refresh(second, tokens["refresh_token"]).json()
+            assert host.status(renewed["access_token"]) == 200
+            assert host.revoke(second, renewed["access_token"]).status_code == 200
+            assert host.status(renewed["access_token"]) == 401

@@ -33,7 +33,8 @@ class World:
     def __init__(self, folder: Path, provider: Provider) -> None:
         self.provider = provider
         self.vault: TokenRepository = get_repository(f"sqlite:///{folder}/vault.db")
-        self.tenant_hash = self.vault.add_api_token().hash
+        self.issued = self.vault.add_api_token()
+        self.tenant_hash = self.issued.hash
         self.refused: set[str] = set()
         self.config = self.make_config("oauth2_external")
         provider.script("/api", [self._serve])
