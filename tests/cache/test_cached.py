@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -318,6 +319,20 @@ def test_no_thread_is_started_before_the_first_validation_nor_left_behind() -> N
         validate(vault, issued)
         assert len(watchers()) == len(before) + 1
     assert watchers() == before
+
+
+def test_the_watch_ends_when_what_is_below_is_closed(tmp_path: Path) -> None:
+    before = set(threading.enumerate())
+    vault = get_repository(f"sqlite:///{tmp_path}/vault.db", cache=True)
+    assert isinstance(vault, CachedTokenRepository)
+    validate(vault, vault.add_api_token())
+    (watcher,) = (thread for thread in set(threading.enumerate()) - before if thread.name == "fusion-store-cache")
+
+    vault.inner.close()
+
+    watcher.join(60)
+    assert not watcher.is_alive()
+    vault.close()
 
 
 @pytest.mark.parametrize("cache", [1, None, "yes", {"size": 5}])

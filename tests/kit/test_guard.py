@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
+from time import sleep
 
 import pytest
 
@@ -83,5 +84,40 @@ def test_a_reset_guard_has_no_calls_under_way() -> None:
     guard.__enter__()
 
     guard.reset()
+
+    assert guard.close() is True
+
+
+def test_no_call_is_under_way_once_closing_returned() -> None:
+    """Whatever place the closing meets eight threads at, which enter and leave as fast as they can."""
+    for _ in range(100):
+        guard, begun, closed = InFlightGuard(), Event(), []
+
+        def call(guard: InFlightGuard = guard, begun: Event = begun, closed: list[bool] = closed) -> bool:
+            try:
+                while True:
+                    with guard:
+                        if closed:
+                            return False
+                        begun.set()
+                        sleep(0)
+                        if closed:
+                            return False
+            except StoreClosed:
+                return True
+
+        with ThreadPoolExecutor(8) as threads:
+            calls = [threads.submit(call) for _ in range(8)]
+            assert begun.wait(30)
+            assert guard.close() is True
+            closed.append(True)
+            assert all(done.result(30) for done in calls)
+
+
+def test_a_call_that_outlives_a_reset_ends_quietly() -> None:
+    guard = InFlightGuard()
+
+    with guard:
+        guard.reset()
 
     assert guard.close() is True

@@ -6,11 +6,12 @@ import threading
 import weakref
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 
 import pytest
 
 from fusion_store import StorageIO
-from fusion_store.backend import LastUsedCoalescer
+from fusion_store.backend import LastUsedCoalescer, TokenUse
 
 LONG = 3600.0
 
@@ -212,3 +213,63 @@ def test_after_a_reset_nothing_waits(sink: Sink) -> None:
     assert coalescer.pending("a") is None
     coalescer.flush()
     assert sink.batches == []
+
+
+def at(micros: int) -> datetime:
+    return datetime.fromtimestamp(0, UTC).replace(microsecond=micros)
+
+
+def test_a_use_kept_elsewhere_is_read_when_it_is_written(sink: Sink) -> None:
+    coalescer = LastUsedCoalescer(sink.write, seconds=LONG)
+    try:
+        use = TokenUse("a", at(5))
+        coalescer.add(use)
+        use.at = at(8)
+        coalescer.note("a", 6)
+        assert use.waits
+        assert (coalescer.pending("a"), coalescer.backlog()) == (8, 1)
+
+        coalescer.flush()
+
+        assert sink.batches == [{"a": 8}]
+        assert not use.waits
+        assert coalescer.pending("a") is None
+        coalescer.flush()
+        assert sink.batches == [{"a": 8}]
+    finally:
+        coalescer.stop()
+
+
+def test_of_two_uses_of_a_token_the_newest_counts(sink: Sink) -> None:
+    coalescer = LastUsedCoalescer(sink.write, seconds=LONG)
+    try:
+        first, second = TokenUse("a", at(9)), TokenUse("a", at(3))
+        for use in (first, second, second):
+            coalescer.add(use)
+        assert coalescer.pending("a") == 9
+        assert (first.waits, second.waits) == (False, True)
+
+        coalescer.flush()
+
+        assert sink.batches == [{"a": 9}]
+    finally:
+        coalescer.stop()
+
+
+def test_uses_kept_elsewhere_are_flushed_by_count_and_kept_after_a_failure(sink: Sink) -> None:
+    sink.failures = 1
+    coalescer = LastUsedCoalescer(sink.write, seconds=LONG, count=2)
+    try:
+        uses = [TokenUse("a", at(1)), TokenUse("b", at(2))]
+        for use in uses:
+            coalescer.add(use)
+        assert sink.done.wait(30)
+        while coalescer.pending("b") is None:
+            pass
+        uses[1].at = at(7)
+        coalescer.add(uses[1])
+        coalescer.stop()
+
+        assert coalescer.take() == {"a": 1, "b": 7}
+    finally:
+        coalescer.stop()

@@ -15,7 +15,8 @@ class Proxy:
     """``cut_at``: a client's message that holds these bytes is the last: it reaches the server if ``delivers``.
 
     ``refuses``: new connections are closed at once. ``messages`` and ``answers``: how often a client or a server sent
-    something; ``cut_at_message`` and ``cut_at_answer``: which of them is the last.
+    something; ``cut_at_message`` and ``cut_at_answer``: which of them is the last. While ``goes_on`` is
+    cleared nothing is passed on, and nobody gets an error.
     """
 
     port: int
@@ -28,6 +29,7 @@ class Proxy:
     answers: int = 0
     cut_at_message: int | None = None
     cut_at_answer: int | None = None
+    goes_on: threading.Event = field(default_factory=threading.Event)
     _open: set[socket.socket] = field(default_factory=set)
 
     def cut_all(self) -> None:
@@ -47,6 +49,7 @@ class Proxy:
             with suppress(OSError):
                 while message := client.recv(65_536):
                     self.messages += 1
+                    self.goes_on.wait()
                     is_last = self.messages == self.cut_at_message
                     if is_last or (self.cut_at is not None and self.cut_at in message):
                         self._cut(client, server, message)
@@ -66,6 +69,7 @@ class Proxy:
                     self.cuts += 1
                     server.shutdown(socket.SHUT_RDWR)
                     break
+                self.goes_on.wait()
                 client.sendall(answer)
         with suppress(OSError):
             client.shutdown(socket.SHUT_RDWR)
@@ -87,6 +91,7 @@ class Proxy:
 def proxy_to(host: str, port: int) -> Iterator[Proxy]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         proxy = Proxy(listener.getsockname()[1], (host, port))
+        proxy.goes_on.set()
 
         def accept() -> None:
             with suppress(OSError):
@@ -99,4 +104,5 @@ def proxy_to(host: str, port: int) -> Iterator[Proxy]:
             yield proxy
         finally:
             listener.shutdown(socket.SHUT_RDWR)
+            proxy.goes_on.set()
             proxy.cut_all()
