@@ -91,7 +91,7 @@ def test_a_reset_guard_has_no_calls_under_way() -> None:
 def test_no_call_is_under_way_once_closing_returned() -> None:
     """Whatever place the closing meets eight threads at, which enter and leave as fast as they can."""
     for _ in range(100):
-        guard, begun, closed = InFlightGuard(), Event(), []
+        guard, begun, closed = InFlightGuard(), Event(), list[bool]()
 
         def call(guard: InFlightGuard = guard, begun: Event = begun, closed: list[bool] = closed) -> bool:
             try:
