@@ -24,6 +24,12 @@ SIGNAL: Final = Prepared(
 _FOR_WRITERS: Final = Prepared(
     select(marks.c.name, marks.c.value).where(or_(marks.c.name == ENCRYPTION_MARK, marks.c.name == AUDIT_MARK))
 )
+_RAISED_SIGNAL: Final = Prepared(
+    update(signals)
+    .where(signals.c.name == bindparam("signal", type_=signals.c.name.type))
+    .values(value=signals.c.value + 1),
+    "signal",
+)
 
 
 def read_mark(connection: Connection, name: str) -> bytes | None:
@@ -42,7 +48,7 @@ def write_mark(connection: Connection, name: str, value: bytes | None) -> None:
 
 def raise_signal(connection: Connection) -> None:
     """Tell caches in other processes that a token or tenant is gone."""
-    connection.execute(update(signals).where(signals.c.name == CHANGES).values(value=signals.c.value + 1))
+    _RAISED_SIGNAL.run(connection, CHANGES)
 
 
 def settle(connection: Connection, mode: bytes) -> bool:

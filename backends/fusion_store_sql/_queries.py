@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Column, Connection, Table, and_, bindparam, insert, or_, select, tuple_, update
+from sqlalchemy import Column, Connection, Table, and_, bindparam, delete, insert, or_, select, tuple_, update
 
 from fusion_store.backend import APITokenRecord, CounterRecord, Kind, Place, Record, SecretRecord
 from fusion_store_sql import _rows
 from fusion_store_sql._audit import AUDITED
 from fusion_store_sql._prepared import Prepared
-from fusion_store_sql._schema import api_tokens, counters, tenants
+from fusion_store_sql._schema import api_tokens, auth_codes, counters, tenants
 
 _AFTER_ASCII: Final = "\x7f"
 
@@ -45,6 +45,11 @@ def _token_page(*, of_tenant: bool, is_first: bool) -> Prepared:
     return Prepared(query.limit(bindparam("limit")), "tenant_hash", "created_at", "hash", "limit")
 
 
+def _update(table: Table) -> Any:
+    changed = {column.name: _parameter(column.name, column) for column in table.c if not column.primary_key}
+    return update(table).where(equal(*table.primary_key)).values(changed)
+
+
 TOKEN: Final = find_by_key(api_tokens)
 TOKENS_OF_PREFIX: Final = Prepared(
     select(api_tokens).where(or_(_begins_with_prefix(api_tokens.c.prefix), _begins_with_prefix(api_tokens.c.hash))),
@@ -65,6 +70,13 @@ _COUNTER: Final = find_by_key(counters)
 _LOCKED_TENANT: Final = Prepared(
     select(tenants.c.tenant_hash, AUDITED).where(equal(tenants.c.tenant_hash)).with_for_update(), "tenant_hash"
 )
+_TABLES: Final = (tenants, api_tokens, *_rows.SECRET_TABLES.values(), counters, auth_codes)
+_INSERT: Final = {table: Prepared(insert(table), *table.c.keys()) for table in _TABLES}
+_UPDATE: Final = {table: Prepared(_update(table), *table.c.keys()) for table in _TABLES}
+_DELETE: Final = {
+    table: Prepared(delete(table).where(equal(*table.primary_key)), *(column.name for column in table.primary_key))
+    for table in _TABLES
+}
 
 
 def last_of_prefix(prefix: str) -> str:
@@ -116,25 +128,24 @@ def find_counter(connection: Connection, place: Place) -> CounterRecord | None:
     return _rows.counter(dict(zip(counters.c.keys(), found[0], strict=True))) if found else None
 
 
-def at(table: Table, place: Place) -> Any:
-    """The row of a place."""
-    return and_(*(table.c[name] == value for name, value in _rows.place_columns(place, table).items()))
+def add(connection: Connection, record: Record) -> None:
+    """Add a record."""
+    _INSERT[_rows.table_of(record)].run(connection, *_rows.values(record))
 
 
-def key(record: Record) -> Any:
-    """The row that a record stands in, or would."""
-    row, table = _rows.to_row(record), _rows.table_of(record)
-    return and_(*(column == row[column.name] for column in table.primary_key))
+def rewrite(connection: Connection, record: Record) -> None:
+    """Put a record over the one that stands there."""
+    _UPDATE[_rows.table_of(record)].run(connection, *_rows.values(record))
+
+
+def remove(connection: Connection, table: Table, *key: str) -> bool:
+    """Whether there was a row with that primary key; it is gone."""
+    return bool(_DELETE[table].run(connection, *key))
 
 
 def write(connection: Connection, record: Record, standing: Record | None) -> None:
     """Add a record, or put it over the standing one."""
     if standing is None:
-        connection.execute(insert(_rows.table_of(record)), _rows.to_row(record))
+        add(connection, record)
     else:
         rewrite(connection, record)
-
-
-def rewrite(connection: Connection, record: Record) -> None:
-    """Put a record over the one that stands there."""
-    connection.execute(update(_rows.table_of(record)).where(key(record)).values(_rows.to_row(record)))

@@ -17,7 +17,6 @@ from sqlalchemy import (
     delete,
     exists,
     func,
-    insert,
     or_,
     select,
     update,
@@ -72,12 +71,13 @@ from fusion_store_sql._queries import (
     SECRETS_OF_TENANT,
     TOKEN,
     TOKENS_OF_PREFIX,
-    at,
+    add,
     find_counter,
     find_secret,
     find_token,
     last_of_prefix,
     lock_tenant,
+    remove,
     secret_key,
     token_page,
     write,
@@ -116,10 +116,10 @@ class SQLTokenRepository(RecordRepository):
         def work(connection: Connection) -> None:
             audited = settle(connection, mode)
             if tenant is not None:
-                connection.execute(insert(tenants), _rows.to_row(tenant))
+                add(connection, tenant)
             elif not lock_tenant(connection, token.tenant_hash).stands:
                 raise TenantNotFound
-            connection.execute(insert(api_tokens), _rows.to_row(token))
+            add(connection, token)
             self._record(connection, audited, of_new_token(audit, token, tenant))
 
         self._database.write(work)
@@ -139,9 +139,9 @@ class SQLTokenRepository(RecordRepository):
             standing = find_token(connection, old.hash)
             if standing is None or standing.expires_at != old.expires_at:
                 return False
-            connection.execute(insert(api_tokens), _rows.to_row(new))
+            add(connection, new)
             if old_expires_at is None:
-                connection.execute(delete(api_tokens).where(api_tokens.c.hash == old.hash))
+                remove(connection, api_tokens, old.hash)
             else:
                 # Its last use may be written meanwhile, without its tenant's lock.
                 dying = replace(standing, expires_at=old_expires_at)
@@ -161,11 +161,11 @@ class SQLTokenRepository(RecordRepository):
             if tenant_hash is None:
                 return False
             audited = lock_tenant(connection, tenant_hash).audited
-            if not connection.execute(delete(api_tokens).where(of_token)).rowcount:
+            if not remove(connection, api_tokens, hash):
                 return False
             last = not connection.scalar(select(exists().where(api_tokens.c.tenant_hash == tenant_hash)))
             if last:
-                connection.execute(delete(tenants).where(tenants.c.tenant_hash == tenant_hash))
+                remove(connection, tenants, tenant_hash)
             raise_signal(connection)
             self._record(connection, audited, of_removed_token(audit, tenant_hash, hash, last=last))
             return True
@@ -224,7 +224,7 @@ class SQLTokenRepository(RecordRepository):
             tenant = lock_tenant(connection, tenant_hash)
             if not tenant.stands:
                 return False
-            connection.execute(delete(tenants).where(tenants.c.tenant_hash == tenant_hash))
+            remove(connection, tenants, tenant_hash)
             raise_signal(connection)
             self._record(connection, tenant.audited, of_store(audit))
             return True
@@ -246,7 +246,7 @@ class SQLTokenRepository(RecordRepository):
                 return None
             table = _rows.SECRET_TABLES[place.kind]
             if answer.secret is None:
-                connection.execute(delete(table).where(at(table, place)))
+                remove(connection, table, *secret_key(place))
             elif answer.secret is not secret:
                 settle(connection, mode)
                 write(connection, answer.secret, standing=secret)
@@ -272,7 +272,7 @@ class SQLTokenRepository(RecordRepository):
             audited = settle(connection, mode)
             if not lock_tenant(connection, code.place.tenant_hash).stands:
                 raise TenantNotFound
-            connection.execute(insert(auth_codes), _rows.to_row(code))
+            add(connection, code)
             self._record(connection, audited, of_code(audit, code))
 
         self._database.write(work)

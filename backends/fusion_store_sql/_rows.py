@@ -56,6 +56,12 @@ def to_row(record: Record) -> dict[str, Any]:
     return row
 
 
+def values(record: Record) -> list[Any]:
+    """The columns of a record, in the table's order."""
+    row = to_row(record)
+    return [row[column.name] for column in table_of(record).c]
+
+
 def place_columns(place: Place, table: Table) -> dict[str, str]:
     """The columns of a place that a table has."""
     columns = msgspec.structs.asdict(place)

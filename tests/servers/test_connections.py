@@ -114,6 +114,14 @@ def test_a_read_is_one_round_trip(proxy: Proxy, proxied: TokenRepository) -> Non
         assert proxy.messages - before == 10, name
 
 
+def test_adding_a_token_is_a_handful_of_round_trips(proxy: Proxy, proxied: TokenRepository) -> None:
+    for _ in range(7):
+        proxied.add_api_token()
+    before = proxy.messages
+    proxied.add_api_token()
+    assert proxy.messages - before <= 6
+
+
 def test_a_hundred_readers_share_the_pool(server: str, repository: TokenRepository, url: str, raw: Connection) -> None:
     issued = repository.add_api_token()
     repository.close()

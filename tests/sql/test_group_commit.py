@@ -84,6 +84,19 @@ def test_those_who_wait_share_one_commit(statements: STATEMENTS, repository: Tok
     assert repository.stats().api_tokens == 16
 
 
+def test_a_write_is_one_transaction_of_a_few_statements(statements: STATEMENTS, repository: TokenRepository) -> None:
+    tenant = repository.add_api_token().hash
+    for number in range(20):
+        repository.store_oauth_token(tenant, f"service {number}", OAuthTokenData("x"))
+    statements.clear()
+    repository.add_api_token()
+    assert len(statements) <= 7, statements
+    assert statements.count("COMMIT") == 1
+    statements.clear()
+    assert repository.delete_tenant(tenant)
+    assert statements.count("COMMIT") == 1
+
+
 def test_a_change_that_fails_fails_alone(repository: TokenRepository, path: Path) -> None:
     standing = repository.add_api_token("standing")
     token = repository.read_api_token(standing.hash) if isinstance(repository, SQLTokenRepository) else None
@@ -169,27 +182,54 @@ assert repository.check().ok
     subprocess.run([sys.executable, "-c", code, str(path), tenant], check=True)
 
 
-def test_what_was_acknowledged_is_there_whatever_the_threads_do(repository: TokenRepository, path: Path) -> None:
+def test_what_was_acknowledged_is_there(repository: TokenRepository, path: Path) -> None:
     acknowledged: list[str] = []
 
     def work() -> None:
         for _ in range(30):
             acknowledged.append(repository.add_api_token().hash)  # noqa: PERF401  # kept one by one
 
+    threads = [threading.Thread(target=work) for _ in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    with raw(path) as connection:
+        stored = {hash for (hash,) in connection.execute("SELECT hash FROM api_tokens")}
+    assert len(acknowledged) == 16 * 30
+    assert stored == set(acknowledged)
+
+
+def test_no_change_is_lost_on_its_way_to_the_one_who_commits(repository: TokenRepository) -> None:
+    assert isinstance(repository, SQLTokenRepository)
+    database = repository._database
+    ran: set[tuple[int, int]] = set()
+    wrong: list[object] = []
+
+    def change(name: tuple[int, int], connection: object) -> tuple[int, int]:
+        ran.add(name)
+        return name
+
+    def work(thread: int) -> None:
+        for number in range(4000):
+            name = (thread, number)
+            try:
+                if database.write(partial(change, name)) != name or name not in ran:
+                    wrong.append(name)
+            except Exception as error:
+                wrong.append(error)
+
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     try:
-        threads = [threading.Thread(target=work) for _ in range(16)]
+        threads = [threading.Thread(target=work, args=(thread,)) for thread in range(8)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
     finally:
         sys.setswitchinterval(interval)
-    with raw(path) as connection:
-        stored = {hash for (hash,) in connection.execute("SELECT hash FROM api_tokens")}
-    assert len(acknowledged) == 16 * 30
-    assert stored == set(acknowledged)
+    assert wrong == []
 
 
 def test_interrupts_lose_nothing_of_the_other_threads(path: Path) -> None:
