@@ -63,7 +63,7 @@ class App:
 
 def make() -> BearerAuthMiddleware:
     """The application on the vault that the environment names, or on a stub with the same answers."""
-    vault: Any = get_repository(os.environ["BENCHMARK_VAULT"])
+    vault: Any = get_repository(os.environ["BENCHMARK_VAULT"], cache="BENCHMARK_CACHE" in os.environ)
     if "BENCHMARK_STUB" in os.environ:
         with vault:
             tokens = [tenants.api_token(number) for number in range(CLIENTS)]

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -36,14 +36,16 @@ def loop_delay(stores: Stores) -> Iterator[Comparison]:
         if scheme == "leveldb":
             continue  # one process at a time: the stub reads its answers there
         url = stores.url(scheme)
-        with ExitStack() as servers:
-            vault = servers.enter_context(_server(url))
-            stub = servers.enter_context(_server(url, BENCHMARK_STUB="1"))
-            for pause, said in ((_PAUSE_SECONDS, f"{CLIENTS / _PAUSE_SECONDS:.0f} requests/s"), (0, "without a pause")):
-                yield Comparison(
-                    f"{scheme}: loop's delay, {CLIENTS} clients, {said}: vault / stub",
-                    _delay(vault, pause), _delay(stub, pause), _MOST, calls=1, rounds=30,
-                )  # fmt: skip
+        for kind, cache in (("", {}), (" with cache", {"BENCHMARK_CACHE": "1"})):
+            with _server(url, **cache) as vault, _server(url, BENCHMARK_STUB="1") as stub:
+                for pause, load in (
+                    (_PAUSE_SECONDS, f"{CLIENTS / _PAUSE_SECONDS:.0f} requests/s"),
+                    (0.0, "no pause"),
+                ):
+                    yield Comparison(
+                        f"{scheme}: loop's delay, {CLIENTS} clients, {load}: vault{kind} / stub",
+                        _delay(vault, pause), _delay(stub, pause), _MOST, calls=1, rounds=30,
+                    )  # fmt: skip
 
 
 @contextmanager
