@@ -51,27 +51,28 @@ class CacheOptions:
 def _from_memory(ask: _Validate) -> _Validate:
     """Answers for a token that is in memory, and calls the method itself for any other.
 
-    All of it stands in one function, without locks and context managers: this is what a request costs.
+    All of it stands in one function, without locks and context managers, and takes what it needs from the repository at
+    once: this is what a request costs.
     """
 
     @wraps(ask)
     def answer(self: CachedTokenRepository, token: str) -> APITokenMetadata | None:
-        guard = self.guard
+        guard, find, monotonic, watch, present = self._at_hand
         under_way = guard.under_way
         under_way.append(None)
         try:
             if guard.refusal is not None:
                 raise guard.refusal
             try:
-                known = self._find(sha256(token.encode()).digest())
+                known = find(sha256(token.encode()).digest())
             except (AttributeError, UnicodeEncodeError):
                 return None if self.attempts is None else ask(self, token)
             if known is None:
                 return ask(self, token)
-            seen = self._monotonic()
-            if seen >= self._watch.fresh_until:
+            seen = monotonic()
+            if seen >= watch.fresh_until:
                 return ask(self, token)
-            now = self._present()
+            now = present()
             if known.expires_at is not None and known.expires_at <= now:
                 return None if self.attempts is None else ask(self, token)
             known.seen = seen
@@ -107,11 +108,11 @@ class CachedTokenRepository(Layer):
         self._monotonic = self.options.monotonic
         self._present: Callable[[], datetime] = self._moment if inner.clock else partial(datetime.now, UTC)
         self._tokens = LiveTokens(self.options.size)
-        self._find = self._tokens.find
         self._counting = threading.Lock()
         self.misses = 0
         """Validations that couldn't be answered from memory."""
         self._watch = SignalWatch(inner, self._tokens.clear, self.options.bound.total_seconds(), self._monotonic)
+        self._at_hand = (self.guard, self._tokens.find, self._monotonic, self._watch, self._present)
 
     @_from_memory
     def validate_api_token(self, token: str) -> APITokenMetadata | None:
