@@ -222,7 +222,8 @@ def _refuse_foreign(folder: Path) -> None:
         entries = os.listdir(folder)  # noqa: PTH208
     except FileNotFoundError:
         raise StoreNotFound("there is no store at that place") from None
-    if entries:
+    # A marker that couldn't be looked at seems to be missing; its name is there.
+    if entries and MARKER not in entries:
         raise ConfigError(f"the folder holds something else than a store: it has no {MARKER} file")
 
 

@@ -209,6 +209,8 @@ def _look(path: Path, query: str) -> set[str]:
             return set()
     except PermissionError:
         raise PermissionDenied("the SQLite database can't be read") from None
+    except OSError as error:
+        raise StorageIO(f"the SQLite database can't be read: {error.strerror}") from None
     with translated():
         if not has_log:
             # Nobody is writing, and only `immutable` keeps SQLite from making a log.

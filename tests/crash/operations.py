@@ -15,13 +15,13 @@ from fusion_store.backend import ENCRYPTION_MARK, Mode, OpenOptions, RecordRepos
 from fusion_store.layers import Keyring, Layer
 from fusion_store.layers.rekey import convert, rotate_keys
 from fusion_store.testing import ManualClock
-from fusion_store_sql._schema import REVISIONS
 from tests.crash.stores import BACKENDS, KEYS, KINDS, Store
 
 HOUR: Final = timedelta(hours=1)
 LATER: Final = ManualClock().now + HOUR
 EARLIER: Final = ManualClock().now - HOUR
 
+OLDEST_SCHEMA: Final = "0001"
 AFTERWARDS: Final = "afterwards"
 """The service that is stored when an operation is over."""
 
@@ -133,7 +133,7 @@ def _finish_sealing(store: Store) -> TokenRepository:
 
 def _migrate(scene: Scene) -> Act:
     backend, url = find_backend(scene.store.url)
-    backend.downgrade_schema(url, REVISIONS[0])
+    backend.downgrade_schema(url, OLDEST_SCHEMA)
     return partial(backend.upgrade_schema, url)
 
 
@@ -177,7 +177,7 @@ OPERATIONS: Final[dict[str, Operation]] = {
     "import": _on_vault(_move_in),
     "purge": Operation(lambda scene: scene.opens().purge_expired, is_one_step=False),
     "close": _on_vault(lambda vault, _: vault.close),
-    "migrate": Operation(_migrate, kinds=("sqlite",), finish=_finish_migrating, is_one_step=False),
+    "migrate": Operation(_migrate, finish=_finish_migrating, is_one_step=False),
     "change keys": Operation(
         _change_keys,
         kinds=tuple(kind for kind in KINDS if kind.endswith("sealed")),

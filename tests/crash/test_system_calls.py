@@ -114,7 +114,7 @@ def test_a_broken_disk_is_told_as_what_it_is_and_loses_nothing(broken: Broken, w
 def test_a_full_disk_is_told_as_what_it_is_and_loses_nothing(broken: Broken, worker: Worker) -> None:
     points = [(*call, again) for call in numbered(broken.calls) if call[0] in WRITING for again in ("", "+")]
     for name, number, again in some(points, chance("ENOSPC", broken.name, broken.kind)):
-        error = {"StorageFull", "StorageIO"} if "sync" in name else {"StorageFull"}
+        error = {"StorageFull"} if "write" in name or name == "mkdir" else {"StorageFull", "StorageIO"}
         fail(broken, worker, f"{name}:error=ENOSPC:when={number}{again}", error)
 
 
