@@ -257,6 +257,37 @@ def test_without_anybody_to_ask_the_user_has_to_consent_first(world: World) -> N
     asyncio.run(calls())
 
 
+def test_a_secret_takes_the_place_of_the_one_applied_before(world: World) -> None:
+    world.store(HOUR)
+    request = httpx2.Request("GET", "https://api.example/items?page=2")
+
+    async def calls() -> None:
+        async with world.make_manager() as manager:
+            tenant = manager.tenant_of(world.issued.hash)
+            first = await tenant.get_secret("github", CONFIG)
+            assert isinstance(first, OAuthTokenData)
+            assert tenant.apply_secret(request, "github", first) is request
+            second = await tenant.invalidate_token("github", first.version)
+            tenant.apply_secret(request, "github", second)
+
+    asyncio.run(calls())
+    assert request.headers["Authorization"] == "Bearer access 1"
+    assert dict(request.url.params) == {"page": "2", "key": "access 1"}
+    assert request.headers["Cookie"] == "session=cookie"
+
+
+def test_credentials_are_the_secret_of_a_service_that_has_them(world: World) -> None:
+    credentials = ServiceCredentials(CredentialType.API_KEY, {"api_key": "k"})
+    stored = world.repository.store_credentials(world.issued.hash, "mail", credentials)
+    with BlockingAuthManager(world.repository, clock=world.clock) as manager:
+        tenant = manager.tenant_of(world.issued.hash)
+        config = ServiceConfig(type="api_key")
+        assert tenant.get_secret("mail", config) == stored
+        assert tenant.apply_secret({}, "mail", stored) == {"headers": {"X-API-Key": "k"}}
+        with pytest.raises(NeedsReauth):
+            tenant.get_secret("other", config)
+
+
 # The cache
 
 
