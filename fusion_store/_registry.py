@@ -136,6 +136,10 @@ def _cached(repository: RecordRepository, cache: bool | CacheOptions) -> RecordR
 def _find_audit_options(audit: bool | AuditOptions | None) -> AuditOptions | None:
     """What was asked for, and what the environment says; None leaves the store as it is."""
     if audit is not None and not isinstance(audit, bool):
+        from fusion_store.audit import AuditOptions
+
+        if not isinstance(audit, AuditOptions):
+            raise ConfigError("audit: must be True, False or AuditOptions")
         return audit
     value = os.environ.get(AUDIT_VARIABLE, "off") if audit is None else "on" if audit else "off"
     if value not in ("on", "off"):

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import datetime
 from itertools import islice
 from os import PathLike
-from typing import Final
+from typing import Final, ParamSpec
 
 from msgspec.structs import replace
 
@@ -54,6 +54,8 @@ from fusion_store_leveldb._handle import Stripes
 from fusion_store_leveldb._opening import back_up, open_handle
 from fusion_store_leveldb._purge import Purge
 from fusion_store_leveldb._session import Changes, Session, View
+
+P = ParamSpec("P")
 
 LOCK_TIMEOUT: Final = 5.0
 """Seconds to wait for a store that another process holds, unless the caller says otherwise."""
@@ -100,7 +102,7 @@ class LevelDBTokenRepository(RecordRepository):
             elif not standing:
                 raise TenantNotFound
             rows.put(changes, token)
-            self._record(changes, session, of_new_token(audit, token, tenant))
+            self._record(changes, session, of_new_token, audit, token, tenant)
             session.write(changes)
 
     def read_api_token(self, hash: str) -> APITokenRecord | None:
@@ -121,7 +123,7 @@ class LevelDBTokenRepository(RecordRepository):
             else:
                 rows.put(changes, replace(standing, expires_at=old_expires_at))
             rows.put(changes, new)
-            self._record(changes, session, of_rotation(audit, old, new))
+            self._record(changes, session, of_rotation, audit, old, new)
             with self._raises_signal():
                 session.write(changes)
             return True
@@ -143,7 +145,7 @@ class LevelDBTokenRepository(RecordRepository):
                     rows.delete_tenant(changes, session, tenant_hash)
                 else:
                     rows.delete(changes, session, found)
-                self._record(changes, session, of_removed_token(audit, tenant_hash, hash, last=last))
+                self._record(changes, session, of_removed_token, audit, tenant_hash, hash, last=last)
                 with self._raises_signal():
                     session.write(changes)
                 return True
@@ -205,7 +207,7 @@ class LevelDBTokenRepository(RecordRepository):
                 return False
             changes = Changes()
             rows.delete_tenant(changes, session, tenant_hash)
-            self._record(changes, session, of_store(audit))
+            self._record(changes, session, of_store, audit)
             with self._raises_signal():
                 session.write(changes)
             return True
@@ -228,7 +230,7 @@ class LevelDBTokenRepository(RecordRepository):
                 changes.delete(keys.secret(place))
             else:
                 rows.put(changes, after.secret)
-            self._record(changes, session, of_change(audit, before, after))
+            self._record(changes, session, of_change, audit, before, after)
             session.write(changes)
             return after
 
@@ -247,7 +249,7 @@ class LevelDBTokenRepository(RecordRepository):
             changes = Changes()
             rows.settle_mode(changes, session, mode)
             rows.put(changes, code)
-            self._record(changes, session, of_code(audit, code))
+            self._record(changes, session, of_code, audit, code)
             session.write(changes)
 
     def take_auth_code(self, hash: str, *, audit: AuditEntry | None = None) -> AuthCodeRecord | None:
@@ -261,7 +263,7 @@ class LevelDBTokenRepository(RecordRepository):
                 return None
             changes = Changes()
             rows.delete(changes, session, found)
-            self._record(changes, session, of_code(audit, code))
+            self._record(changes, session, of_code, audit, code)
             session.write(changes)
             return code
 
@@ -282,14 +284,33 @@ class LevelDBTokenRepository(RecordRepository):
         elif audit is not None:
             held = self._stripes.hold("")
         with held, self._handle.use() as session:
-            begins = name == AUDIT_MARK and value is not None
-            self._record(changes, session, of_store(audit), begins=begins)
+            if name == AUDIT_MARK and value is not None:
+                self._append(changes, session, of_store(audit))
+            else:
+                self._record(changes, session, of_store, audit)
             session.write(changes)
 
-    def _record(self, changes: Changes, view: View, entries: Sequence[AuditEntry], *, begins: bool = False) -> None:
-        """The last step before a change is written; with ``begins``, one from which on changes are audited."""
-        if entries and (begins or trail.is_audited(view)):
-            self.hand_to_sink(trail.append(changes, view, entries))
+    def _record(
+        self,
+        changes: Changes,
+        view: View,
+        rule: Callable[P, list[AuditEntry]],
+        *arguments: P.args,
+        **named: P.kwargs,
+    ) -> None:
+        """The last step before a change is written."""
+        if trail.is_audited(view):
+            self._append(changes, view, rule(*arguments, **named))
+
+    def _append(
+        self,
+        changes: Changes,
+        view: View,
+        entries: Sequence[AuditEntry],
+        moved: Mapping[str, AuditChain] | None = None,
+    ) -> None:
+        if entries:
+            self.hand_to_sink(trail.append(changes, view, entries, moved))
 
     def scan_audit_records(
         self, tenant_hash: str | None, after: tuple[int, int, str] | None, limit: int
@@ -309,9 +330,8 @@ class LevelDBTokenRepository(RecordRepository):
         with self._stripes.hold("", *names), self._handle.use() as session:
             changes = Changes()
             count, moved = trail.cut(changes, session, names, before, limit)
-            entries = of_store(audit, before=before, records=count)
-            if count and entries and trail.is_audited(session):
-                self.hand_to_sink(trail.append(changes, session, entries, moved))
+            if count and trail.is_audited(session):
+                self._append(changes, session, of_store(audit, before=before, records=count), moved)
             if count:
                 session.write(changes)
             return count
@@ -350,7 +370,7 @@ class LevelDBTokenRepository(RecordRepository):
             for record in written.values():
                 replaces_token |= rows.put_over(changes, session, record)
             if written:
-                self._record(changes, session, of_written(audit, written.values()))
+                self._record(changes, session, of_written, audit, written.values())
                 with self._raises_signal() if replaces_token else nullcontext():
                     session.write(changes)
             return len(written)
@@ -366,7 +386,7 @@ class LevelDBTokenRepository(RecordRepository):
                     rows.put(changes, replace(record, payload=payload))
                     replaced += 1
             if replaced:
-                self._record(changes, session, of_store(audit, records=replaced))
+                self._record(changes, session, of_store, audit, records=replaced)
                 session.write(changes)
             return replaced
 
@@ -382,7 +402,7 @@ class LevelDBTokenRepository(RecordRepository):
                 for counter in expired.claims:
                     rows.put(changes, replace(counter, claim_owner=None, claim_deadline=None))
                 if changes.entries:
-                    self._record(changes, session, expired.audited(audit))
+                    self._record(changes, session, expired.audited, audit)
                     with self._raises_signal():
                         session.write(changes)
             self._purge.advance(now)

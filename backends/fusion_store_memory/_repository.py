@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from os import PathLike
-from typing import Any, Final
+from typing import Any, Final, ParamSpec
 
 from msgspec.structs import replace
 
@@ -53,6 +53,8 @@ from fusion_store.backend import (
 )
 from fusion_store_memory._state import State
 
+P = ParamSpec("P")
+
 SCHEMA_VERSION: Final = "0002"
 
 
@@ -83,7 +85,7 @@ class MemoryTokenRepository(RecordRepository):
             elif token.tenant_hash not in self._state.tenants:
                 raise TenantNotFound
             self._settle(mode)
-            self._record(of_new_token(audit, token, tenant))
+            self._record(of_new_token, audit, token, tenant)
             if tenant is not None:
                 self._state.tenants[tenant.tenant_hash] = tenant
             self._state.tokens[token.hash] = token
@@ -99,7 +101,7 @@ class MemoryTokenRepository(RecordRepository):
             standing = self._state.tokens.get(old.hash)
             if standing is None or standing.expires_at != old.expires_at:
                 return False
-            self._record(of_rotation(audit, old, new))
+            self._record(of_rotation, audit, old, new)
             self._state.tokens[new.hash] = new
             if old_expires_at is None:
                 del self._state.tokens[old.hash]
@@ -114,7 +116,7 @@ class MemoryTokenRepository(RecordRepository):
             if token is None:
                 return False
             last = all(t is token or t.tenant_hash != token.tenant_hash for t in self._state.tokens.values())
-            self._record(of_removed_token(audit, token.tenant_hash, hash, last=last))
+            self._record(of_removed_token, audit, token.tenant_hash, hash, last=last)
             del self._state.tokens[hash]
             self._state.signal += 1
             if last:
@@ -182,7 +184,7 @@ class MemoryTokenRepository(RecordRepository):
         with self._state.lock:
             if tenant_hash not in self._state.tenants:
                 return False
-            self._record(of_store(audit))
+            self._record(of_store, audit)
             self._remove_tenant(tenant_hash)
             self._state.signal += 1
             return True
@@ -214,7 +216,7 @@ class MemoryTokenRepository(RecordRepository):
                 return None
             if answer.secret is not None and answer.secret is not before.secret:
                 self._settle(mode)
-            self._record(of_change(audit, before, answer))
+            self._record(of_change, audit, before, answer)
             state.counters[place] = answer.counter
             if answer.secret is None:
                 state.secrets.pop(place, None)
@@ -239,14 +241,14 @@ class MemoryTokenRepository(RecordRepository):
             if code.place.tenant_hash not in self._state.tenants:
                 raise TenantNotFound
             self._settle(mode)
-            self._record(of_code(audit, code))
+            self._record(of_code, audit, code)
             self._state.codes[code.hash] = code
 
     def take_auth_code(self, hash: str, *, audit: AuditEntry | None = None) -> AuthCodeRecord | None:
         with self._state.lock:
             code = self._state.codes.get(hash)
             if code is not None:
-                self._record(of_code(audit, code))
+                self._record(of_code, audit, code)
                 del self._state.codes[hash]
             return code
 
@@ -256,7 +258,10 @@ class MemoryTokenRepository(RecordRepository):
 
     def write_mark(self, name: str, value: bytes | None, *, audit: AuditEntry | None = None) -> None:
         with self._state.lock:
-            self._record(of_store(audit), begins=name == AUDIT_MARK and value is not None)
+            if name == AUDIT_MARK and value is not None:
+                self._append(of_store(audit))
+            else:
+                self._record(of_store, audit)
             if value is None:
                 self._state.marks.pop(name, None)
             else:
@@ -272,11 +277,13 @@ class MemoryTokenRepository(RecordRepository):
         state = self._state
         return len(state.tenants) == 1 and not (state.secrets or state.counters or state.codes)
 
-    def _record(self, entries: Iterable[AuditEntry], *, begins: bool = False) -> None:
+    def _record(self, rule: Callable[P, list[AuditEntry]], *arguments: P.args, **named: P.kwargs) -> None:
         """The last step before a change: it may fail, and what follows may not."""
+        if AUDIT_MARK in self._state.marks:
+            self._append(rule(*arguments, **named))
+
+    def _append(self, entries: Iterable[AuditEntry]) -> None:
         state = self._state
-        if not begins and AUDIT_MARK not in state.marks:
-            return
         chains = dict(state.chains)
         records = extend_chains(chains, entries)
         self.hand_to_sink(records)
@@ -314,7 +321,7 @@ class MemoryTokenRepository(RecordRepository):
                     cut.append(record)
             if not cut:
                 return 0
-            self._record(of_store(audit, before=before, records=len(cut)))
+            self._record(of_store, audit, before=before, records=len(cut))
             for record in cut:
                 del state.audit[record.tenant_hash, record.sequence]
                 chain = replace(state.chains[record.tenant_hash], first=record.sequence + 1)
@@ -366,7 +373,7 @@ class MemoryTokenRepository(RecordRepository):
                 if answer is not None:
                     written[type(record), key] = answer
             self._settle(mode)
-            self._record(of_written(audit, written.values()))
+            self._record(of_written, audit, written.values())
             for (_, key), record in written.items():
                 table = _home(state, record)[0]
                 state.signal += isinstance(record, APITokenRecord) and key in table
@@ -383,7 +390,7 @@ class MemoryTokenRepository(RecordRepository):
                 if replaced.get(key, table.get(key)) == record:
                     replaced[key] = replace(record, payload=payload)
             if replaced:
-                self._record(of_store(audit, records=len(replaced)))
+                self._record(of_store, audit, records=len(replaced))
             for key, record in replaced.items():
                 _home(self._state, record)[0][key] = record
         return len(replaced)
@@ -408,7 +415,7 @@ class MemoryTokenRepository(RecordRepository):
                 entries += of_purged_place(audit, "refresh.purge", place)
             for hash in tokens:
                 entries += of_purged_token(audit, state.tokens[hash].tenant_hash, hash)
-            self._record(entries)
+            self._record(list, entries)
             for hash in codes:
                 del state.codes[hash]
             for place in credentials:

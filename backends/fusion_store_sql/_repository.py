@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from datetime import datetime
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec
 
 from msgspec.structs import replace
 from sqlalchemy import (
@@ -92,6 +92,8 @@ from fusion_store_sql._schema import (
     tenants,
 )
 
+P = ParamSpec("P")
+
 
 class SQLTokenRepository(RecordRepository):
     """A vault in an SQL database at the current schema."""
@@ -120,7 +122,7 @@ class SQLTokenRepository(RecordRepository):
             elif not lock_tenant(connection, token.tenant_hash).stands:
                 raise TenantNotFound
             add(connection, token)
-            self._record(connection, audited, of_new_token(audit, token, tenant))
+            self._record(connection, audited, of_new_token, audit, token, tenant)
 
         self._database.write(work)
 
@@ -148,7 +150,7 @@ class SQLTokenRepository(RecordRepository):
                 changed = {"expires_at": dying.expires_at, "checksum": dying.checksum()}
                 connection.execute(update(api_tokens).where(api_tokens.c.hash == old.hash).values(changed))
             raise_signal(connection)
-            self._record(connection, audited, of_rotation(audit, old, new))
+            self._record(connection, audited, of_rotation, audit, old, new)
             return True
 
         return self._database.write(work)
@@ -167,7 +169,7 @@ class SQLTokenRepository(RecordRepository):
             if last:
                 remove(connection, tenants, tenant_hash)
             raise_signal(connection)
-            self._record(connection, audited, of_removed_token(audit, tenant_hash, hash, last=last))
+            self._record(connection, audited, of_removed_token, audit, tenant_hash, hash, last=last)
             return True
 
         return self._database.write(work)
@@ -226,7 +228,7 @@ class SQLTokenRepository(RecordRepository):
                 return False
             remove(connection, tenants, tenant_hash)
             raise_signal(connection)
-            self._record(connection, tenant.audited, of_store(audit))
+            self._record(connection, tenant.audited, of_store, audit)
             return True
 
         return self._database.write(work)
@@ -252,7 +254,7 @@ class SQLTokenRepository(RecordRepository):
                 write(connection, answer.secret, standing=secret)
             if answer.counter != counter:
                 write(connection, answer.counter, standing=counter)
-            self._record(connection, tenant.audited, of_change(audit, before, answer))
+            self._record(connection, tenant.audited, of_change, audit, before, answer)
             return answer
 
         return self._database.write(work)
@@ -273,7 +275,7 @@ class SQLTokenRepository(RecordRepository):
             if not lock_tenant(connection, code.place.tenant_hash).stands:
                 raise TenantNotFound
             add(connection, code)
-            self._record(connection, audited, of_code(audit, code))
+            self._record(connection, audited, of_code, audit, code)
 
         self._database.write(work)
 
@@ -286,7 +288,7 @@ class SQLTokenRepository(RecordRepository):
                 return None
             record = _rows.auth_code(found[0])
             connection.execute(delete(auth_codes).where(this))
-            self._record(connection, bool(found[0]["audited"]), of_code(audit, record))
+            self._record(connection, bool(found[0]["audited"]), of_code, audit, record)
             return record
 
         return self._database.write(work)
@@ -301,13 +303,20 @@ class SQLTokenRepository(RecordRepository):
         def work(connection: Connection) -> None:
             audited = audit is not None and (is_audited(connection) or (name == AUDIT_MARK and value is not None))
             write_mark(connection, name, value)
-            self._record(connection, audited, of_store(audit))
+            self._record(connection, audited, of_store, audit)
 
         self._database.write(work)
 
-    def _record(self, connection: Connection, audited: bool, entries: Sequence[AuditEntry]) -> None:
+    def _record(
+        self,
+        connection: Connection,
+        audited: bool,
+        rule: Callable[P, list[AuditEntry]],
+        *arguments: P.args,
+        **named: P.kwargs,
+    ) -> None:
         """The last step of a change."""
-        if audited and entries:
+        if audited and (entries := rule(*arguments, **named)):
             self.hand_to_sink(_audit.append(connection, entries))
 
     def scan_audit_records(
@@ -325,7 +334,7 @@ class SQLTokenRepository(RecordRepository):
             count = _audit.cut(connection, before, limit)
             if count:
                 audited = is_audited(connection)
-                self._record(connection, audited, of_store(audit, before=before, records=count))
+                self._record(connection, audited, of_store, audit, before=before, records=count)
             return count
 
         return self._database.write(work)
@@ -352,7 +361,7 @@ class SQLTokenRepository(RecordRepository):
         def work(connection: Connection) -> int:
             audited = settle(connection, mode)
             written = insert_records(connection, records, resolve)
-            self._record(connection, audited, of_written(audit, written))
+            self._record(connection, audited, of_written, audit, written)
             return len(written)
 
         return self._database.write(work)
@@ -363,7 +372,7 @@ class SQLTokenRepository(RecordRepository):
         def work(connection: Connection) -> int:
             replaced = replace_payloads(connection, replacements)
             if audit is not None and replaced:
-                self._record(connection, is_audited(connection), of_store(audit, records=replaced))
+                self._record(connection, is_audited(connection), of_store, audit, records=replaced)
             return replaced
 
         return self._database.write(work)
@@ -372,7 +381,7 @@ class SQLTokenRepository(RecordRepository):
         def work(connection: Connection) -> dict[str, int]:
             entry = audit if audit is not None and is_audited(connection) else None
             purged, entries = purge(connection, now, limit, entry)
-            self._record(connection, True, entries)
+            self._record(connection, bool(entries), list, entries)
             return purged
 
         return self._database.write(work)

@@ -35,6 +35,8 @@ def test_the_environment_turns_it_on_and_an_argument_counts_for_more(monkeypatch
     assert not is_on(audit=AuditOptions(enable=False))
     monkeypatch.setenv("FUSION_STORE_AUDIT", "off")
     assert not is_on()
+    with pytest.raises(ConfigError, match="audit: must be"):
+        is_on(audit="on")
     monkeypatch.setenv("FUSION_STORE_AUDIT", "yes")
     with pytest.raises(ConfigError, match="FUSION_STORE_AUDIT must be on or off"):
         get_repository("memory://")

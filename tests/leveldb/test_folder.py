@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -389,3 +390,34 @@ def test_bytes_on_disk_are_those_of_all_files(folder: Path, open_store: Opener) 
     repository = open_store()
     repository.add_api_token()
     assert repository.stats().bytes_on_disk == sum(path.stat().st_size for path in folder.iterdir())
+
+
+def test_a_move_of_the_schema_that_was_cut_short_is_finished_by_the_next(
+    folder: Path, open_store: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = StoreURL.parse(f"leveldb:///{folder}")
+    with open_store() as repository:
+        token = repository.add_api_token()
+
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    moves: dict[str, Callable[[], None]] = {
+        "0001": lambda: backend.downgrade_schema(url, "0001"),
+        "0002": lambda: backend.upgrade_schema(url),
+    }
+    for version, move in moves.items():
+        for owner, step in ((Session, "write"), (folders, "mark_ready")):
+            with monkeypatch.context() as patched:
+                patched.setattr(owner, step, interrupt)
+                with pytest.raises(KeyboardInterrupt):
+                    move()
+            if backend.current_schema(url) != "0002":
+                with pytest.raises(SchemaOutOfDate):
+                    open_store()
+        move()
+        assert backend.current_schema(url) == version
+
+    with open_store() as repository:
+        assert repository.validate_api_token(token.token)
+        assert repository.check().ok

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
@@ -11,6 +12,7 @@ from msgspec.structs import replace
 
 from fusion_store import (
     SYSTEM_TENANT,
+    AsyncTokenRepository,
     AuditRecord,
     ClaimLost,
     CredentialType,
@@ -149,6 +151,20 @@ def test_a_record_says_when_and_who_and_nothing_where_nobody_said(audited: Token
     records = trail(audited, tenant)
     assert [record.actor for record in records] == ["", "", "inner", "outer"]
     assert records[-1].at - records[0].at == HOUR
+
+
+def test_a_coroutine_acts_as_whoever_it_is_called_by(audited: TokenRepository) -> None:
+    async def act(vault: AsyncTokenRepository, actor: str) -> str:
+        with acting_as(actor):
+            await asyncio.sleep(0)
+            return (await vault.add_api_token()).hash
+
+    async def main() -> list[str]:
+        vault = AsyncTokenRepository(audited)
+        return await asyncio.gather(*(act(vault, f"task {number}") for number in range(4)))
+
+    for number, tenant in enumerate(asyncio.run(main())):
+        assert {record.actor for record in trail(audited, tenant)} == {f"task {number}"}
 
 
 @pytest.mark.parametrize("actor", ["", "a" * 257, "a\nb", "a\0", "\ud800", None, b"ops"])
