@@ -303,7 +303,8 @@ class TokenRepository(ABC):
 
         A tenant's last API token stays: of several expired ones, the last in the order of
         ``list_api_tokens``. A claim purged after its deadline can still be committed. Where audit records are kept
-        for a limited time, the older ones go too: ``audit_records``.
+        for a limited time, the older ones go too: ``audit_records``. Where the system tenant's credentials are gone,
+        ``version`` begins anew afterwards, so that short-lived ones under ever-new names leave nothing behind.
         """
 
     @abstractmethod

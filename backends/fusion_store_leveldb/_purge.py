@@ -7,12 +7,14 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import NamedTuple
 
-from fusion_store import CorruptRecord
+from fusion_store import SYSTEM_TENANT, CorruptRecord
 from fusion_store.backend import (
     APITokenRecord,
     AuditEntry,
     AuthCodeRecord,
     CounterRecord,
+    Kind,
+    Place,
     SecretRecord,
     of_purged_place,
     of_purged_token,
@@ -29,6 +31,7 @@ class Expired(NamedTuple):
     credentials: list[Found]
     claims: list[CounterRecord]
     api_tokens: list[Found]
+    counters: list[Found]
 
     def counts(self) -> dict[str, int]:
         """How much it is, by name."""
@@ -55,6 +58,7 @@ class Expired(NamedTuple):
         self.credentials.extend(more.credentials[: limit - len(self.credentials)])
         self.claims.extend(more.claims[: limit - len(self.claims)])
         self.api_tokens.extend(more.api_tokens[: limit - len(self.api_tokens)])
+        self.counters.extend(more.counters[: limit - len(self.counters)])
 
     def is_full(self, limit: int) -> bool:
         """Whether there are ``limit`` of one of them."""
@@ -81,7 +85,7 @@ class Purge:
         for tenant_hash, entries in groupby(
             view.scan(keys.Range(start, keys.TENANTS.stop)), key=lambda entry: keys.tenant_of(entry[0])
         ):
-            found = _expired(entries, now)
+            found = _expired(view, entries, now)
             if any(found):
                 tenants.append(tenant_hash)
                 expired.add(found, limit)
@@ -94,7 +98,7 @@ class Purge:
         """What has expired of these tenants, up to ``limit`` of each kind."""
         expired = _nothing()
         for tenant_hash in tenants:
-            expired.add(_expired(view.scan(keys.tenant_range(tenant_hash)), now), limit)
+            expired.add(_expired(view, view.scan(keys.tenant_range(tenant_hash)), now), limit)
         return expired
 
     def advance(self, now: int) -> None:
@@ -103,10 +107,10 @@ class Purge:
 
 
 def _nothing() -> Expired:
-    return Expired([], [], [], [])
+    return Expired([], [], [], [], [])
 
 
-def _expired(entries: Iterable[tuple[bytes, bytes]], now: int) -> Expired:
+def _expired(view: View, entries: Iterable[tuple[bytes, bytes]], now: int) -> Expired:
     """What has expired of one tenant's entries, save its last token. What can't be read stays."""
     expired = _nothing()
     has_live_token = False
@@ -126,8 +130,16 @@ def _expired(entries: Iterable[tuple[bytes, bytes]], now: int) -> Expired:
                 expired.credentials.append(found)
             case CounterRecord() if record.claim_deadline is not None and record.claim_deadline <= now:
                 expired.claims.append(record)
+            case CounterRecord() if _is_spent(view, record.place):
+                expired.counters.append(found)
             case AuthCodeRecord() if record.expires_at <= now:
                 expired.codes.append(found)
     if expired.api_tokens and not has_live_token:
         expired.api_tokens.pop()
     return expired
+
+
+def _is_spent(view: View, place: Place) -> bool:
+    """Whether it is the place of one of the system tenant's credentials that are gone."""
+    of_system = place.tenant_hash == SYSTEM_TENANT and place.kind is Kind.CREDENTIAL
+    return of_system and view.get(keys.secret(place)) is None

@@ -397,7 +397,7 @@ class LevelDBTokenRepository(RecordRepository):
             with self._stripes.hold(*tenants), self._handle.use() as session:
                 expired = self._purge.collect(session, tenants, now, limit)
                 changes = Changes()
-                for found in (*expired.codes, *expired.credentials, *expired.api_tokens):
+                for found in (*expired.codes, *expired.credentials, *expired.api_tokens, *expired.counters):
                     rows.delete(changes, session, found)
                 for counter in expired.claims:
                     rows.put(changes, replace(counter, claim_owner=None, claim_deadline=None))

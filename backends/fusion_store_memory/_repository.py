@@ -406,6 +406,7 @@ class MemoryTokenRepository(RecordRepository):
                 if counter.claim_deadline is not None and counter.claim_deadline <= now
             ][:limit]
             tokens = self._purgeable_tokens(now)[:limit]
+            counters = [p for p in state.counters if _is_of_system_credential(p) and p not in state.secrets][:limit]
             entries: list[AuditEntry] = []
             for hash in codes:
                 entries += of_purged_place(audit, "auth_code.purge", state.codes[hash].place)
@@ -425,11 +426,14 @@ class MemoryTokenRepository(RecordRepository):
             for hash in tokens:
                 del state.tokens[hash]
                 state.signal += 1
+            for place in counters:
+                del state.counters[place]
         return {
             "codes": len(codes),
             "claims": len(claims),
             "credentials": len(credentials),
             "api_tokens": len(tokens),
+            "counters": len(counters),
         }
 
     def _purgeable_tokens(self, now: int) -> list[str]:
@@ -491,3 +495,7 @@ def _home(state: State, record: Record) -> tuple[dict[Any, Any], object, str]:
             return state.counters, record.place, record.place.tenant_hash
         case AuthCodeRecord():
             return state.codes, record.hash, record.place.tenant_hash
+
+
+def _is_of_system_credential(place: Place) -> bool:
+    return place.tenant_hash == SYSTEM_TENANT and place.kind is Kind.CREDENTIAL

@@ -7,6 +7,7 @@ from typing import Any, Final
 from msgspec.structs import replace
 from sqlalchemy import Connection, Table, and_, delete, exists, or_, select, tuple_
 
+from fusion_store import SYSTEM_TENANT
 from fusion_store.backend import AuditEntry, Kind, Place, of_purged_place, of_purged_token
 from fusion_store_sql import _rows
 from fusion_store_sql._database import rows
@@ -29,11 +30,13 @@ def purge(
     tokens = _purge_api_tokens(connection, now, limit, audit)
     if tokens:
         raise_signal(connection)
+    spent = _purge_spent_counters(connection, limit)
     counts = {
         "codes": len(codes),
         "claims": len(claims),
         "credentials": len(credentials),
         "api_tokens": len(tokens),
+        "counters": spent,
     }
     if audit is None:
         return counts, []
@@ -74,6 +77,20 @@ def _purgeable(now: int) -> Any:
         api_tokens.c.expires_at <= now,
         exists().where(same_tenant, other.c.hash != api_tokens.c.hash, or_(live, later)),
     )
+
+
+def _purge_spent_counters(connection: Connection, limit: int) -> int:
+    if connection.execute(select(counters.c.service).where(_spent()).limit(1)).first() is None:
+        return 0
+    # Whoever stores at one of the places meanwhile has to wait.
+    lock_tenant(connection, SYSTEM_TENANT)
+    return len(_purge_some(connection, counters, _spent(), limit, None))
+
+
+def _spent() -> Any:
+    """Of the system tenant's credentials that are gone."""
+    stands = exists().where(*(service_credentials.c[name] == counters.c[name] for name in _NAMES))
+    return and_(counters.c.tenant_hash == SYSTEM_TENANT, counters.c.kind == Kind.CREDENTIAL, ~stands)
 
 
 def _purge_some(

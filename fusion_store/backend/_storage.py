@@ -241,7 +241,8 @@ class Storage(TokenRepository):
 
     @abstractmethod
     def purge_records(self, now: int, limit: int, *, audit: AuditEntry | None = None) -> dict[str, int]:
-        """Delete up to ``limit`` of each that expired by ``now``; answers the counts of ``purge_expired``.
+        """Delete up to ``limit`` of each that expired by ``now``; answers the counts of ``purge_expired``, and
+        ``counters``: of the system tenant's credentials that are gone, whose places may never be used again.
 
         Of a claim only what keeps others out (``claim_owner``, ``claim_deadline``) is taken away. A token
         goes only if its tenant has another one that is live, or later in the order of ``list_api_tokens``;

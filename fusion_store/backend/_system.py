@@ -140,8 +140,8 @@ class SystemOperations(AuditOperations):
         totals = {"codes": 0, "claims": 0, "credentials": 0, "api_tokens": 0}
         audit = self.audit_entry("purge", now=now)
         while any((purged := self.purge_records(now, _PURGE_BATCH, audit=audit)).values()):
-            for name, count in purged.items():
-                totals[name] += count
+            for name in totals:
+                totals[name] += purged[name]
         return totals | self._purge_audit(now)
 
     def _purge_audit(self, now: int) -> dict[str, int]:

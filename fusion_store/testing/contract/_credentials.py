@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fusion_store import CredentialType, ServiceCredentials, TokenRepository, VersionConflict
-from fusion_store.backend import Kind, SecretRecord
+from fusion_store import SYSTEM_TENANT, CredentialType, ServiceCredentials, TokenRepository, VersionConflict
+from fusion_store.backend import CounterRecord, Kind, SecretRecord
 from fusion_store.testing import ManualClock
 from fusion_store.testing.contract._making import api_key, exported, few_examples, new_tenant, oauth, refused_field
 
@@ -268,6 +268,33 @@ def test_an_expired_credentials_secret_leaves_the_store_with_a_purge(
     assert repository.purge_expired()["credentials"] == 1
 
     assert not [r for r in exported(repository) if isinstance(r, SecretRecord) and r.place.kind is Kind.CREDENTIAL]
+
+
+def test_what_the_system_tenant_has_done_with_leaves_nothing_behind(
+    repository: TokenRepository, clock: ManualClock
+) -> None:
+    before = exported(repository)
+    for number in range(3):
+        repository.store_credentials(SYSTEM_TENANT, f"expired {number}", api_key(expires_at=clock.now + HOUR))
+        repository.store_credentials(SYSTEM_TENANT, f"deleted {number}", api_key())
+        repository.delete_credentials(SYSTEM_TENANT, f"deleted {number}", KEY)
+    repository.store_credentials(SYSTEM_TENANT, "kept", api_key())
+    clock.advance(HOUR)
+
+    assert repository.purge_expired()["credentials"] == 3
+
+    added = [record for record in exported(repository) if record not in before]
+    assert {record.place.service for record in added if isinstance(record, SecretRecord | CounterRecord)} == {"kept"}
+    assert repository.store_credentials(SYSTEM_TENANT, "kept", api_key()).version == 2
+
+
+def test_a_tenants_versions_go_on_after_a_purge(repository: TokenRepository) -> None:
+    tenant = new_tenant(repository)
+    repository.store_credentials(tenant, "github", api_key())
+    repository.delete_credentials(tenant, "github", KEY)
+    repository.purge_expired()
+
+    assert repository.store_credentials(tenant, "github", api_key()).version == 2
 
 
 def test_credentials_outlive_reopening(repository: TokenRepository, reopen: Callable[[], TokenRepository]) -> None:
