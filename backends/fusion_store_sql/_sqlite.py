@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 import time
@@ -14,7 +15,7 @@ from urllib.parse import quote
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.pool import NullPool
 
-from fusion_store import AlreadyExists, ConfigError, CorruptStore, PermissionDenied, StorageIO
+from fusion_store import AlreadyExists, ConfigError, CorruptStore, PermissionDenied, StorageFull, StorageIO
 from fusion_store.backend import StoreURL
 from fusion_store_sql._database import Database
 from fusion_store_sql._errors import translated
@@ -165,6 +166,11 @@ def create_file(path: Path) -> None:
             if not folder.exists():
                 make_private_folder(folder)
         descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW, 0o600)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        sync_folder(path.parent)
     except FileExistsError:
         raise AlreadyExists("something stands at that path already") from None
     except PermissionError:
@@ -172,12 +178,9 @@ def create_file(path: Path) -> None:
     except NotADirectoryError:
         raise ConfigError("the path of the SQLite database leads through a file") from None
     except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StorageFull("no room is left where the SQLite database is to lie") from None
         raise StorageIO(f"the SQLite database can't be created: {error.strerror}") from None
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    sync_folder(path.parent)
 
 
 def make_private_folder(folder: Path) -> None:
