@@ -37,7 +37,7 @@ def loop_delay(stores: Stores) -> Iterator[Comparison]:
             continue  # one process at a time: the stub reads its answers there
         url = stores.url(scheme)
         for kind, cache in (("", {}), (" with cache", {"BENCHMARK_CACHE": "1"})):
-            with _server(url, **cache) as vault, _server(url, BENCHMARK_STUB="1") as stub:
+            with _server(url, **cache) as vault, _server(url, **cache, BENCHMARK_STUB="1") as stub:
                 for pause, load in (
                     (_PAUSE_SECONDS, f"{CLIENTS / _PAUSE_SECONDS:.0f} requests/s"),
                     (0.0, "no pause"),
