@@ -33,6 +33,8 @@ class _Change(Generic[T]):
         self._calls = SimpleQueue[None]()
         self._answer: T | None = None
         self._error: Exception | None = None
+        self.is_out = False
+        """Whether it failed after it had written something, so that it isn't tried again."""
         self.is_done = False
 
     @property
@@ -40,14 +42,14 @@ class _Change(Generic[T]):
         return self._error is not None
 
     def run(self, connection: Connection) -> None:
+        self._error = None
         try:
             self._answer = self._work(connection)
         except Exception as error:
             self.fail(translate(error) or error)
 
     def fail(self, error: Exception) -> None:
-        if self._error is None:
-            self._error = error
+        self._error = error
 
     def finish(self) -> None:
         """It won't be touched any more: its thread may go on."""
@@ -144,19 +146,20 @@ class GroupCommit:
             return True
 
     def _commit(self, changes: list[_Change[Any]], *, gathers: bool) -> None:
-        is_committed = False
+        failure: Exception | None = OutcomeUnknown("the thread that was committing the change was interrupted")
         try:
-            while not is_committed:
-                standing = [change for change in changes if not change.has_failed]
-                is_committed = not standing or self._is_committed(standing, changes if gathers else None)
+            is_over = False
+            while not is_over:
+                standing = [change for change in changes if not change.is_out]
+                is_over = not standing or self._is_committed(standing, changes if gathers else None)
+            failure = None
         except Exception as error:
             failure = translate(error) or error
-            for change in changes:
-                change.fail(copy(failure))
         finally:
             for change in changes:
-                if not is_committed:
-                    change.fail(OutcomeUnknown("the thread that was committing the change was interrupted"))
+                # A conflict, too, counts only if what it was with has been committed.
+                if failure is not None and not change.is_out:
+                    change.fail(copy(failure))
                 change.finish()
 
     def _is_committed(self, standing: list[_Change[Any]], everyone: list[_Change[Any]] | None) -> bool:
@@ -171,6 +174,7 @@ class GroupCommit:
                 before = driver.total_changes
                 change.run(session.connection)
                 if change.has_failed and (driver.total_changes != before or not driver.in_transaction):
+                    change.is_out = True
                     self._end(session)
                     return False
                 if everyone is not None and change is standing[-1] and len(everyone) < _MOST_GATHERED:

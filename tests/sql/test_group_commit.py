@@ -159,9 +159,12 @@ signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 repository = get_repository("sqlite:///" + path)
 repository.store_oauth_token(tenant, "before", OAuthTokenData("x"))
 outcomes = []
-def work(number):
+def work(number, expected_version=None):
+    token = OAuthTokenData("x" * 30_000)
     try:
-        outcomes.append(repository.store_oauth_token(tenant, f"service {number}", OAuthTokenData("x" * 30_000)))
+        outcomes.append(
+            repository.store_oauth_token(tenant, f"service {number}", token, expected_version=expected_version)
+        )
     except Exception as error:
         outcomes.append(error)
 other = sqlite3.connect(path, isolation_level=None)
@@ -169,12 +172,16 @@ other.execute("BEGIN IMMEDIATE")
 threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
 for thread in threads: thread.start()
 while len(repository._database._group._queue) < 7: time.sleep(0.01)
+# In conflict with what was never committed, as far as anybody knows.
+threads.append(threading.Thread(target=work, args=(0, 0)))
+threads[-1].start()
+while len(repository._database._group._queue) < 8: time.sleep(0.01)
 resource.setrlimit(resource.RLIMIT_FSIZE, (os.path.getsize(path + "-wal") + 50_000, resource.RLIM_INFINITY))
 other.execute("ROLLBACK")
 for thread in threads: thread.join()
 resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-assert [type(outcome) for outcome in outcomes] == [OutcomeUnknown] * 8, outcomes
-assert len(set(map(id, outcomes))) == 8
+assert [type(outcome) for outcome in outcomes] == [OutcomeUnknown] * 9, outcomes
+assert len(set(map(id, outcomes))) == 9
 assert len(repository.list_oauth_tokens(tenant)) in (1, 9)
 repository.store_oauth_token(tenant, "again", OAuthTokenData("y"))
 assert repository.check().ok
