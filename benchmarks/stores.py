@@ -29,6 +29,7 @@ _SERVERS: Final = {
     "postgresql": ("psycopg", "postgresql+psycopg", "FUSION_STORE_TEST_POSTGRESQL_URL"),
     "mariadb": ("pymysql", "mysql+pymysql", "FUSION_STORE_TEST_MARIADB_URL"),
 }
+_DATABASES: Final = {"postgresql": "SELECT datname FROM pg_database", "mariadb": "SHOW DATABASES"}
 _SAMPLE: Final = 20_000
 _READ: Final = 1 << 20
 
@@ -141,13 +142,16 @@ class Stores:
         )
         force = " WITH (FORCE)" if scheme == "postgresql" else ""
 
+        with engine.connect() as connection:
+            # Kept and there already: filling it was cut short, and goes on.
+            names = connection.exec_driver_sql(_DATABASES[scheme]).scalars().all()
+            if name not in names:
+                connection.exec_driver_sql(f"CREATE DATABASE {name}")
+
         def drop() -> None:
             with engine.connect() as connection:
-                connection.exec_driver_sql(f"DROP DATABASE IF EXISTS {name}{force}")
+                connection.exec_driver_sql(f"DROP DATABASE {name}{force}")
 
-        drop()
-        with engine.connect() as connection:
-            connection.exec_driver_sql(f"CREATE DATABASE {name}")
         if not self._keep:
             self._databases.callback(drop)
 
