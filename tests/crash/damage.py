@@ -164,6 +164,12 @@ class Verdict:
     is_reported: bool = False
     """Whether the store couldn't be opened, or ``check`` finds something."""
 
+    def kind(self) -> str:
+        """In one or two words."""
+        if self.older or (self.lost and not self.is_reported):
+            return "went back in time"
+        return "reported" if self.is_reported or self.errors else "harmless"
+
     def __str__(self) -> str:
         parts = (
             f"{len(places)} {name}: {places[:2]}" for name, places in vars(self).items() if isinstance(places, list)

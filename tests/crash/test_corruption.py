@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import shutil
+import sys
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -45,6 +47,7 @@ def test_damage_is_reported_and_nothing_is_read_that_was_not_stored(
 ) -> None:
     store, history = furnished
     for file in store.files():
+        seen = Counter[str]()
         for number in range(TRIALS):
             damaged = store.copy_to(place / "damaged")
             target = damaged.folder / file.relative_to(store.folder)
@@ -55,4 +58,6 @@ def test_damage_is_reported_and_nothing_is_read_that_was_not_stored(
             assert not bool(verdict.wrong), told
             assert log or not bool(verdict.older), told
             assert log or verdict.is_reported or not bool(verdict.lost), told
+            seen[verdict.kind()] += 1
             shutil.rmtree(damaged.folder)
+        sys.stdout.write(f"{store.kind} {file.name}: {dict(seen)}\n")
