@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from tests.crash.operations import Facts, furnish
-from tests.crash.stores import KINDS, Store
+from tests.crash.stores import AUDITED, KINDS, Store
 from tests.crash.surroundings import MEMORY, can_mount, can_trace
 from tests.crash.trials import Worker
 
@@ -48,7 +48,7 @@ def kind(request: pytest.FixtureRequest) -> str:
 def templates(places: Path) -> dict[str, tuple[Store, Facts]]:
     """A furnished store of each kind, which nobody has open."""
     made = {}
-    for kind in KINDS:
+    for kind in (*KINDS, *AUDITED):
         store = Store(kind, places / kind)
         store.folder.mkdir()
         with store.open(create=True) as vault:

@@ -15,7 +15,7 @@ from fusion_store.backend import ENCRYPTION_MARK, Mode, OpenOptions, RecordRepos
 from fusion_store.layers import Keyring, Layer
 from fusion_store.layers.rekey import convert, rotate_keys
 from fusion_store.testing import ManualClock
-from tests.crash.stores import BACKENDS, KEYS, KINDS, Store
+from tests.crash.stores import AUDITED, BACKENDS, KEYS, KINDS, Store
 
 HOUR: Final = timedelta(hours=1)
 LATER: Final = ManualClock().now + HOUR
@@ -73,6 +73,7 @@ class Operation:
 
     prepare: Callable[[Scene], Act]
     kinds: tuple[str, ...] = tuple(BACKENDS)
+    """Of stores. What an audited store keeps of an operation is part of what is compared."""
     finish: Callable[[Store], TokenRepository] = Store.open
     begins_empty: bool = False
     is_one_step: bool = True
@@ -80,7 +81,7 @@ class Operation:
 
 
 def _on_vault(make: Callable[[TokenRepository, Facts], Act]) -> Operation:
-    return Operation(lambda scene: make(scene.opens(), scene.facts))
+    return Operation(lambda scene: make(scene.opens(), scene.facts), kinds=(*BACKENDS, *AUDITED))
 
 
 def _refresh(vault: TokenRepository, facts: Facts) -> Act:

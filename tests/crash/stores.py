@@ -18,6 +18,7 @@ from fusion_store.testing import ManualClock
 
 BACKENDS: Final = ["sqlite", *["leveldb"] * (find_spec("plyvel") is not None)]
 KINDS: Final = [name for backend in BACKENDS for name in (backend, f"{backend}+sealed")]
+AUDITED: Final = [f"{backend}+audited" for backend in BACKENDS]
 KEYS: Final = [Key(bytes([number] * 32)) for number in range(2)]
 """The key of a sealed store, and the one that it is changed to."""
 
@@ -71,7 +72,8 @@ class Store:
     def open(self, *, create: bool = False, keys: list[Key] | None = None) -> TokenRepository:
         """Open the store, with the key of its kind; the caller closes it."""
         keyring = Keyring((keys or KEYS[:1]) if self.is_sealed or keys else [])
-        return get_repository(self.url, create=create, encryption_keys=keyring, clock=ManualClock())
+        audit = True if self.kind.endswith("+audited") else None
+        return get_repository(self.url, create=create, encryption_keys=keyring, clock=ManualClock(), audit=audit)
 
 
 def state(vault: TokenRepository, names: dict[str, str]) -> list[str]:
@@ -88,5 +90,9 @@ def state(vault: TokenRepository, names: dict[str, str]) -> list[str]:
             lines.append([tenant, service, token.access_token, token.refresh_token, token.version])
         for place, credentials in vault.list_credentials(tenant).items():
             lines.append([tenant, *place, credentials.data, credentials.version])
+    lines += [
+        [record.tenant_hash, record.sequence, record.action, record.service, record.outcome, sorted(record.detail)]
+        for record in vault.audit_log(limit=1000)
+    ]
     known = re.compile(r"\b[0-9a-f]{64}\b")
     return sorted(known.sub(lambda found: names.get(found[0], "new"), json.dumps(line, default=str)) for line in lines)
