@@ -23,7 +23,7 @@ VARIABLES: Final = {
 _MODULES: Final = {"postgresql": "psycopg", "mariadb": "pymysql"}
 _DRIVERS: Final = {"postgresql": "postgresql+psycopg", "mariadb": "mysql+pymysql"}
 
-_of_this_process: Final[dict[str, str]] = {}
+_of_this_process: Final[dict[tuple[str, str], str]] = {}
 _at_exit: Final = ExitStack()
 atexit.register(_at_exit.close)
 
@@ -63,11 +63,11 @@ def kept_database(server: str) -> str:
     return _at_exit.enter_context(new_database(server))
 
 
-def emptied_database(server: str) -> str:
-    """The URL of a database that holds an empty vault; the same one each time."""
-    url = _of_this_process.get(server)
+def emptied_database(server: str, name: str = "") -> str:
+    """The URL of a database that holds an empty vault; the same one each time for one name."""
+    url = _of_this_process.get((server, name))
     if url is None:
-        url = _of_this_process[server] = kept_database(server)
+        url = _of_this_process[server, name] = kept_database(server)
         get_repository(url).close()
         return url
     with engine_for(url).begin() as connection:
