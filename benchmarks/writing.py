@@ -21,6 +21,7 @@ from fusion_store.layers import Cipher
 
 THREADS: Final = 16
 _SECRETS: Final = 100
+_STORING: Final = (("leveldb", PLAIN, 1.6), ("leveldb", Cipher.FERNET, 2.0), ("sqlite", PLAIN, None))
 
 
 def adding(stores: Stores) -> Iterator[Comparison]:
@@ -48,18 +49,12 @@ def adding(stores: Stores) -> Iterator[Comparison]:
 def storing(stores: Stores) -> Iterator[Comparison]:
     """OAuth tokens of 1.5 KB stored in place of others."""
     append = Appender(stores.folder).work
-    for scheme in ("leveldb", "sqlite"):
-        for kind, limit in ((PLAIN, 1.6), (Cipher.FERNET, 2.0)):
-            if scheme in stores.schemes:
-                store = stores.get(scheme, kind)
-                yield Comparison(
-                    f"{scheme}: store OAuth token, {kind} / F",
-                    _storing(store),
-                    append,
-                    limit if scheme == "leveldb" else None,
-                    calls=2,
-                    rounds=150,
-                )
+    for scheme, kind, limit in _STORING:
+        if scheme in stores.schemes:
+            store = stores.get(scheme, kind)
+            yield Comparison(
+                f"{scheme}: store OAuth token, {kind} / F", _storing(store), append, limit, calls=2, rounds=150
+            )
 
 
 def deleting(stores: Stores) -> Iterator[Comparison]:
