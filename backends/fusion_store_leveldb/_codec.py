@@ -108,12 +108,15 @@ def decode_token(key: bytes, value: bytes) -> APITokenRecord:
     return cast(APITokenRecord, decode(key, value)) if token is None else token
 
 
-def try_token(key: bytes, value: bytes, hash: str) -> APITokenRecord | None:
-    """The API token of that hash with that key and value; None when it doesn't read as it was written."""
-    if not value.startswith(_VERSION):
+def try_token(key: bytes, value: bytes, hash: str, at: int = 0) -> APITokenRecord | None:
+    """The API token of that hash with that key and value, which may begin ``at`` a later byte.
+
+    None when it doesn't read as it was written. Of ``key`` only the beginning counts.
+    """
+    if not value.startswith(_VERSION, at):
         return None
     try:
-        token = _read_token(memoryview(value)[1:])
+        token = _read_token(memoryview(value)[at + 1 :])
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return None
     tenant_hash, created_at = keys.token_owner(key)

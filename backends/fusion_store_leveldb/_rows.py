@@ -62,8 +62,7 @@ def read_token(view: View, hash: str) -> APITokenRecord | None:
     entry = view.get(keys.token_by_hash(hash))
     if entry is None:
         return None
-    key, copy = keys.split_entry(entry)
-    token = codec.try_token(key, copy, hash)
+    token = codec.try_token(entry, entry, hash, keys.TOKEN_KEY_BYTES)
     if token is not None:
         return token
     found = _named_by(view, entry, hash)

@@ -200,8 +200,8 @@ def _metadata(record: APITokenRecord, used_since: int | None) -> APITokenMetadat
         record.description,
         record.scopes,
         limits.moment(record.created_at),
-        limits.optional_moment(last_used),
-        limits.optional_moment(record.expires_at),
+        None if last_used is None else limits.moment(last_used),
+        None if record.expires_at is None else limits.moment(record.expires_at),
     )
 
 
