@@ -55,6 +55,7 @@ def append(
 ) -> list[AuditRecord]:
     """Add the records of these entries to a change; the caller holds the locks of their chains.
 
+    ``CorruptRecord`` where the next record stands already: what is left of it isn't written over.
     ``moved``: chains that the same change has moved already.
     """
     pending, known = list(entries), moved or {}
@@ -68,7 +69,11 @@ def append(
         _put_chain(changes, chain)
     for record in records:
         value = _Record(*(getattr(record, field) for field in _Record.__struct_fields__))
-        changes.put(keys.audit_record(record.tenant_hash, record.sequence), codec.encode_bytes(_encode(value)))
+        key = keys.audit_record(record.tenant_hash, record.sequence)
+        if view.get(key) is not None:
+            reason = "a chain doesn't end where it says"
+            raise CorruptRecord("audit", tenant_hash=record.tenant_hash, reason=reason)
+        changes.put(key, codec.encode_bytes(_encode(value)))
         changes.put(keys.audit_time(record.recorded_at, record.tenant_hash, record.sequence), b"")
     return records
 

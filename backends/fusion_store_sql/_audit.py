@@ -9,6 +9,7 @@ import msgspec
 from sqlalchemy import Connection, and_, bindparam, delete, exists, insert, select, tuple_, union, update
 from sqlalchemy.exc import IntegrityError
 
+from fusion_store import CorruptRecord
 from fusion_store.backend import AUDIT_MARK, AuditChain, AuditEntry, AuditRecord, extend_chains
 from fusion_store_sql._database import rows
 from fusion_store_sql._errors import Deadlock
@@ -31,7 +32,10 @@ def is_audited(connection: Connection) -> bool:
 
 
 def append(connection: Connection, entries: Iterable[AuditEntry]) -> list[AuditRecord]:
-    """Write the records of these entries; no two transactions extend one chain at once."""
+    """Write the records of these entries; no two transactions extend one chain at once.
+
+    ``CorruptRecord`` where the next record stands already: what is left of it isn't written over.
+    """
     pending = list(entries)
     chains = _lock_chains(connection, {entry.tenant_hash for entry in pending})
     standing = set(chains)
@@ -54,7 +58,11 @@ def append(connection: Connection, entries: Iterable[AuditEntry]) -> list[AuditR
             ],
         )
     if records:
-        connection.execute(insert(audit_records), [_record_row(record) for record in records])
+        try:
+            connection.execute(insert(audit_records), [_record_row(record) for record in records])
+        except IntegrityError:
+            tenant_hash = records[0].tenant_hash if len(chains) == 1 else ""
+            raise CorruptRecord("audit", tenant_hash=tenant_hash, reason="a chain doesn't end where it says") from None
     return records
 
 

@@ -137,6 +137,12 @@ def test_a_record_behind_the_end(raw: RawTrail, clock: ManualClock, tenants: lis
 def test_a_chain_whose_end_was_lost(raw: RawTrail, clock: ManualClock, tenants: list[str]) -> None:
     raw.remove_chain(tenants[0])
     assert [fault.sequence for fault in faults(raw, clock)] == [1, 2, 3, 4, 5, 6]
+    with opened(raw, clock) as repository:
+        with pytest.raises(CorruptRecord, match="doesn't end where it says"):
+            repository.store_oauth_token(tenants[0], "new", OAuthTokenData("a"))
+        assert repository.get_oauth_token(tenants[0], "new") is None
+        repository.store_oauth_token(tenants[1], "new", OAuthTokenData("a"))
+    assert [fault.sequence for fault in faults(raw, clock)] == [1, 2, 3, 4, 5, 6]
 
 
 def test_oldest_records_that_were_removed_as_if_by_a_purge(
