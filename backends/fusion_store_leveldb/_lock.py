@@ -13,6 +13,7 @@ import socket
 import threading
 import time
 import weakref
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -95,7 +96,8 @@ class FolderLock:
         descriptor, self.descriptor = self.descriptor, -1
         if descriptor >= 0:
             # Closing alone would leave it locked as long as a forked child keeps its copy of the descriptor.
-            fcntl.flock(descriptor, fcntl.LOCK_UN)
+            with suppress(OSError):
+                fcntl.flock(descriptor, fcntl.LOCK_UN)
             os.close(descriptor)
         with _registry:
             if _held.get(self._identity) is self:

@@ -144,6 +144,12 @@ def _finish_migrating(store: Store) -> TokenRepository:
     return store.open()
 
 
+def _finish_purging(store: Store) -> TokenRepository:
+    vault = store.open()
+    vault.purge_expired()
+    return vault
+
+
 OPERATIONS: Final[dict[str, Operation]] = {
     "create": Operation(
         lambda scene: scene.opens,
@@ -176,7 +182,7 @@ OPERATIONS: Final[dict[str, Operation]] = {
     "redeem": _on_vault(lambda vault, facts: partial(vault.redeem_auth_code, facts.code)),
     "last use": Operation(lambda scene: _use(scene.opens(), scene.facts), is_one_step=False),
     "import": _on_vault(_move_in),
-    "purge": Operation(lambda scene: scene.opens().purge_expired, is_one_step=False),
+    "purge": Operation(lambda scene: scene.opens().purge_expired, finish=_finish_purging, is_one_step=False),
     "close": _on_vault(lambda vault, _: vault.close),
     "migrate": Operation(_migrate, finish=_finish_migrating, is_one_step=False),
     "change keys": Operation(

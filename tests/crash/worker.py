@@ -67,8 +67,11 @@ def work(kind: str, folder: str, operation: str, facts: dict[str, str]) -> None:
     hear()
 
     def write() -> None:
-        if not opened or operation == "close":
-            opened.append(OPERATIONS[operation].finish(store))
+        finish = OPERATIONS[operation].finish
+        if not opened or operation == "close" or finish is not Store.open:
+            for vault in opened:
+                vault.close()
+            opened.append(finish(store))
         go_on(opened[-1])
 
     tell(outcome(write))
