@@ -52,13 +52,15 @@ class Worker:
     @staticmethod
     def _start() -> subprocess.Popen[str]:
         command = [sys.executable, "-m", "tests.crash.worker"]
-        return subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        return subprocess.Popen(
+            command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
+        )
 
     def __enter__(self) -> Worker:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._process.kill()
+        os.killpg(self._process.pid, signal.SIGKILL)
         self._process.communicate()
 
     def _begin_task(self, task: dict[str, Any]) -> None:

@@ -93,6 +93,13 @@ def fork(act: Callable[[], None]) -> int:
     return child
 
 
+def when_closed(waiting: int, go: int, act: Callable[[], None]) -> None:
+    """Begin when the parent has told whom it has begun."""
+    os.close(go)
+    os.read(waiting, 1)
+    act()
+
+
 def main() -> None:
     # Making a store imports what moves its schema.
     import_module("fusion_store_sql._migrations")
@@ -102,9 +109,14 @@ def main() -> None:
             calls = [partial(load.run, task["url"], task["keys"], threads) for threads in task["processes"]]
         else:
             calls = [partial(work, **task)]
-        children = [fork(call) for call in calls]
         if "processes" in task:
+            waiting, go = os.pipe()
+            children = [fork(partial(when_closed, waiting, go, call)) for call in calls]
             tell(" ".join(map(str, children)))
+            os.close(go)
+            os.close(waiting)
+        else:
+            children = [fork(call) for call in calls]
         statuses = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
         tell(f"exit {' '.join(map(str, statuses))}")
 
