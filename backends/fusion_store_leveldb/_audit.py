@@ -169,7 +169,7 @@ def _chain(key: bytes, value: bytes) -> AuditChain:
     name = keys.read_audit_chain(key)
     try:
         chain = _read_chain(codec.decode_bytes(value, "audit"))
-    except (CorruptRecord, msgspec.MsgspecError):
+    except (CorruptRecord, msgspec.MsgspecError, UnicodeDecodeError):
         # An empty chain: all its records lie outside of it.
         return AuditChain(name)
     return AuditChain(name, **msgspec.structs.asdict(chain))

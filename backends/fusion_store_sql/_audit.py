@@ -93,7 +93,7 @@ def scan_chains(connection: Connection, after: str | None, limit: int) -> list[A
         .limit(limit)
     )
     found = rows(connection, query if after is None else query.where(named.c.tenant_hash > after))
-    return [AuditChain(row["tenant_hash"]) if row["last"] is None else AuditChain(**row) for row in found]
+    return [_chain(row) for row in found]
 
 
 def cut(connection: Connection, before: int, limit: int) -> int:
@@ -153,12 +153,22 @@ def _lock_chains(connection: Connection, names: set[str]) -> dict[str, AuditChai
         name = audit_chains.c.tenant_hash
         query = select(audit_chains).where(name.in_(some)).order_by(name).with_for_update()
         for row in rows(connection, query):
-            chains[row["tenant_hash"]] = AuditChain(**row)
+            chains[row["tenant_hash"]] = _chain(row)
     return chains
 
 
 def _chunks(names: Sequence[str]) -> Iterable[Sequence[str]]:
     return (names[start : start + _MOST_PARAMETERS] for start in range(0, len(names), _MOST_PARAMETERS))
+
+
+def _chain(row: Mapping[str, Any]) -> AuditChain:
+    """The chain in a row; one without a row, or altered beyond reading, is empty: all its records lie outside of it."""
+    if not isinstance(row["tenant_hash"], str):
+        raise CorruptRecord("audit", reason="a chain without a name")
+    try:
+        return msgspec.convert({name: row[name] for name in AuditChain.__struct_fields__}, AuditChain)
+    except msgspec.ValidationError:
+        return AuditChain(row["tenant_hash"])
 
 
 def _chain_row(chain: AuditChain) -> dict[str, Any]:

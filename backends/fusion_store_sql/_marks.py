@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final, cast
+from collections.abc import Sequence
+from typing import Any, Final, cast
 
 from sqlalchemy import Connection, bindparam, delete, exists, insert, or_, select, update
 
@@ -34,8 +35,14 @@ _RAISED_SIGNAL: Final = Prepared(
 
 def read_mark(connection: Connection, name: str) -> bytes | None:
     """The mark's value; None where none stands."""
-    found = MARK.rows(connection, name)
-    return found[0][0] if found else None
+    return mark_in(MARK.rows(connection, name))
+
+
+def mark_in(found: Sequence[Any]) -> bytes | None:
+    """The value that ``MARK`` found. What isn't bytes was written by somebody else, and reads as empty."""
+    if not found:
+        return None
+    return found[0][0] if isinstance(found[0][0], bytes) else b""
 
 
 def write_mark(connection: Connection, name: str, value: bytes | None) -> None:

@@ -64,7 +64,7 @@ from fusion_store_sql._bulk import insert_records, replace_payloads
 from fusion_store_sql._database import rows
 from fusion_store_sql._errors import UnreadableText
 from fusion_store_sql._location import Location
-from fusion_store_sql._marks import CHANGES, MARK, SIGNAL, raise_signal, settle, write_mark
+from fusion_store_sql._marks import CHANGES, MARK, SIGNAL, mark_in, raise_signal, settle, write_mark
 from fusion_store_sql._purge import purge
 from fusion_store_sql._queries import (
     SECRET,
@@ -296,8 +296,7 @@ class SQLTokenRepository(RecordRepository):
     # The store
 
     def read_mark(self, name: str) -> bytes | None:
-        found = self._database.ask(MARK, name)
-        return found[0][0] if found else None
+        return mark_in(self._database.ask(MARK, name))
 
     def write_mark(self, name: str, value: bytes | None, *, audit: AuditEntry | None = None) -> None:
         def work(connection: Connection) -> None:

@@ -98,6 +98,8 @@ class SystemOperations(AuditOperations):
             for chain in self.audit_chains():
                 faults = find_faults(chain, self.audit_records(chain.tenant_hash))
                 corrupt += (CorruptPlace("audit", fault.tenant_hash, "", fault.reason) for fault in faults)
+        except CorruptRecord as error:
+            corrupt.append(CorruptPlace(error.kind, error.tenant_hash, error.service, error.reason))
         except CorruptStore as error:
             corrupt.append(CorruptPlace("store", "", "", f"reading stopped: {error}"))
         return CheckReport(records, tuple(corrupt))

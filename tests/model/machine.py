@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
-from itertools import count
+from itertools import count, groupby, pairwise
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
@@ -16,11 +16,13 @@ from msgspec.structs import replace
 from fusion_store import (
     SYSTEM_TENANT,
     APITokenMetadata,
+    AuditRecord,
     CredentialType,
     OAuthTokenData,
     ServiceCredentials,
     StoreClosed,
     TenantInfo,
+    acting_as,
 )
 from fusion_store.backend import APITokenRecord, ExportedRecord, MarkRecord, TenantRecord, hash_token
 from fusion_store.testing import ManualClock
@@ -34,18 +36,20 @@ _SERVICES: Final = ["a", "A", "ab", "a%", "é", "ﬀ", "😀", "z" * 255]
 _BAD_SERVICES: Final = ["", "a ", "a\0b", "e\u0301", "z" * 256, "\ud800"]
 _NOBODY: Final = ["f" * 64, "F" * 64, "nobody", "\ud800"]
 
-services = st.sampled_from(_SERVICES * 3 + _BAD_SERVICES)
+services = st.sampled_from([*["a"] * 20, *_SERVICES, *_BAD_SERVICES])
 spans = st.sampled_from([-60, 0, 1, 60, 3600]).map(lambda seconds: timedelta(seconds=seconds))
 lifetimes = st.none() | spans
 versions = st.sampled_from([None, None, None, 0, 1, 2, 3, "current", -1, True])
-texts = st.sampled_from(["secret", "ü😀", "x" * 65536, "x" * 65537, "", "\ud800"]) | st.text(max_size=8)
+texts = st.sampled_from([*["secret", "other"] * 10, "ü😀", "x" * 65536, "x" * 65537, "", "\ud800", "\0"])
 metadata = st.dictionaries(st.text(max_size=3), st.text(max_size=3), max_size=2)
 plain_json = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**64), 2**64) | st.floats() | st.text(max_size=4),
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=2), inner, max_size=2),
     max_leaves=4,
 )
-objects = st.dictionaries(st.text(max_size=3), plain_json, max_size=3)
+objects = st.sampled_from([{}, {"key": "value"}, {"é": [1, 2.5, None, {"a": True}]}]) | st.dictionaries(
+    st.text(max_size=3), plain_json, max_size=3
+)
 limits = st.sampled_from([1, 2, 3, 100])
 
 
@@ -59,10 +63,10 @@ class SideBySide(RuleBasedStateMachine):
     codes = Bundle("codes")
     claims = Bundle("claims")
 
-    tenants = st.one_of(
-        tokens.map("hash {}".format), tokens.map("hash {}".format), st.just(SYSTEM_TENANT), st.sampled_from(_NOBODY)
-    )
-    hashes = st.one_of(tokens.map("hash {}".format), tokens.map("hash {}".format), st.sampled_from(_NOBODY))
+    _known = tokens.map("hash {}".format)
+    _first = st.sampled_from(["hash 1", "hash 2"])
+    tenants = st.one_of(_first, _first, _first, _known, st.just(SYSTEM_TENANT), st.sampled_from(_NOBODY))
+    hashes = st.one_of(_first, _known, _known, _known, st.sampled_from(_NOBODY))
 
     _runs: ClassVar = count()
 
@@ -72,6 +76,7 @@ class SideBySide(RuleBasedStateMachine):
         self.folder = self.root / f"run-{next(self._runs)}"
         self.vaults = [Vault(kind, self.folder, self.clock) for kind in self.kinds]
         self.number = count(1)
+        self.steps = 0
         self.births: set[datetime] = set()
         self.moments: list[datetime] = []
         self.used: set[str] = set()
@@ -80,9 +85,11 @@ class SideBySide(RuleBasedStateMachine):
     def everywhere(self, operation: Callable[[Vault], object]) -> object:
         """Do the same to every store; what comes of it has to be the same."""
         reference, *others = self.vaults
-        expected = reference.outcome(operation, self.unknown)
-        for vault in others:
-            found = vault.outcome(operation, self.unknown)
+        self.steps += 1
+        with acting_as(f"step {self.steps}"):
+            outcomes = [vault.outcome(operation, self.unknown) for vault in (reference, *others)]
+        expected = outcomes[0]
+        for vault, found in zip(others, outcomes[1:], strict=True):
             assert found == expected, f"{vault.kind}: {found!r}\n{reference.kind}: {expected!r}"
         return expected
 
@@ -400,7 +407,36 @@ class SideBySide(RuleBasedStateMachine):
                 vault.learn(f"hash {name}", hash[name])
         return multiple(*names)
 
+    @rule(tenant=tenants | st.just(""), limit=limits)
+    def read_audit(self, tenant: str, limit: int) -> None:
+        def recorded(vault: Vault) -> list[Any]:
+            listed: list[AuditRecord] = []
+            while page := vault.repository.audit_log(
+                tenant_hash=vault.real(tenant), after=listed[-1].cursor if listed else None, limit=limit
+            ):
+                assert len(page) <= limit
+                listed += page
+            assert all(after.previous == before.hash for before, after in pairwise(listed))
+            steps = groupby(listed, key=lambda record: (record.recorded_at, record.action.endswith(".purge")))
+            # Which of two records is purged first is for chance to say.
+            return [step for (_, purged), group in steps for step in in_order(vault, group, purged)]
+
+        def in_order(vault: Vault, records: Iterable[AuditRecord], purged: bool) -> list[Any]:
+            plain = [
+                vault.named(replace(record, hash="", previous="", key_id="", sequence=0 if purged else record.sequence))
+                for record in records
+            ]
+            return sorted(plain, key=str) if purged else plain
+
+        self.everywhere(recorded)
+
     # What happens to a store
+
+    @rule()
+    def begin_an_audit(self) -> None:
+        for vault in self.vaults:
+            vault.audit = True
+        self.reopen()
 
     @rule(span=spans)
     def wait(self, span: timedelta) -> None:
@@ -417,6 +453,9 @@ class SideBySide(RuleBasedStateMachine):
         self.used.clear()
 
     @rule()
+    def close_and_open(self) -> None:
+        self.reopen()
+
     def reopen(self) -> None:
         for vault in self.vaults:
             vault.repository.close()
@@ -437,6 +476,8 @@ class SideBySide(RuleBasedStateMachine):
             self.list_tenants(2)
             self.export()
             self.check()
+            for tenant in ["", SYSTEM_TENANT, "hash 1", "hash 2", "hash 3"]:
+                self.read_audit(tenant, 100)
         finally:
             for vault in self.vaults:
                 vault.close()

@@ -39,6 +39,8 @@ class Vault:
         self.kind = kind
         self.backend, _, self.layer = kind.partition("+")
         self.claims: dict[str, RefreshClaim] = {}
+        self.audit = False
+        """Whether it is opened with the audit trail on, from the next time."""
         self._clock = clock
         self._folder = folder / kind
         self._generation = 0
@@ -68,7 +70,13 @@ class Vault:
 
     def _open(self) -> TokenRepository:
         keys = Keyring([KEY] if self.layer == "encrypted" else [])
-        return get_repository(self._url, encryption_keys=keys, cache=self.layer == "cached", clock=self._clock)
+        return get_repository(
+            self._url,
+            encryption_keys=keys,
+            cache=self.layer == "cached",
+            clock=self._clock,
+            audit=self.audit,
+        )
 
     def reopen(self) -> None:
         """Close the store and open it again."""
@@ -111,6 +119,7 @@ class Vault:
         """Give a token, its hash and its prefix their names."""
         self.learn(f"token {name}", issued.token)
         self.learn(f"hash {name}", issued.hash)
+        self.learn(f"id {name}", issued.metadata.token_id)
         self.learn(f"prefix {name}", issued.metadata.prefix)
         return issued
 
