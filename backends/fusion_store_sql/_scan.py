@@ -60,9 +60,11 @@ class _Page:
 
     def _read(self, row: _rows.Row, read: Callable[[_rows.Row], Record]) -> None:
         try:
-            self._of_tenant[row["tenant_hash"]].append(read(row))
+            record = read(row)
         except CorruptRecord as error:
             self._refuse(error)
+        else:
+            self._of_tenant[row["tenant_hash"]].append(record)
 
     def _refuse(self, error: CorruptRecord) -> None:
         self.corrupt.append(CorruptPlace(error.kind, error.tenant_hash, error.service, error.reason))

@@ -16,6 +16,8 @@ RUNS: Final = int(_scale[0])
 STEPS: Final = int(_scale[2])
 """How many operations each of them has at most."""
 
+ANEW: Final = "FUSION_STORE_TEST_FUZZ" in os.environ
+"""Whether they are other ones each time."""
 EXAMPLES: Final = int(os.environ.get("FUSION_STORE_TEST_FUZZ", "40"))
 """How many inputs each test in ``tests/fuzz`` makes up."""
 
@@ -28,4 +30,4 @@ BACKENDS: Final = [
 LAYERS: Final = ("plain", "encrypted", "cached")
 TTL: Final = timedelta(hours=1)
 
-__all__ = ["BACKENDS", "EXAMPLES", "LAYERS", "MEMORY", "RUNS", "SEED", "STEPS", "TTL"]
+__all__ = ["ANEW", "BACKENDS", "EXAMPLES", "LAYERS", "MEMORY", "RUNS", "SEED", "STEPS", "TTL"]
