@@ -22,7 +22,13 @@ parts = st.one_of(
     ),
     st.integers(8100, 8200).map(lambda size: b"a" * size),
 )
-values = st.lists(parts, max_size=4).map(b"".join)
+nearly_good = st.tuples(
+    st.sampled_from([b"Bearer", b"bearer", b"BEARER", b"Bearers", b"Basic", b""]),
+    st.sampled_from([b" ", b"  ", b"", b"\t", b"\n", b"="]),
+    st.just(GOOD),
+    st.sampled_from([b"", b" ", b"=", b"\n", b", x"]),
+).map(b"".join)
+values = st.lists(parts, max_size=4).map(b"".join) | nearly_good
 
 
 @pytest.fixture(scope="module")
