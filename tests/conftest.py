@@ -40,8 +40,9 @@ collect_ignore = [
     *["http"] * _NO_HTTP,
     *["integrations"] * _NO_INTEGRATIONS,
     *["provider"] * _NO_PROVIDER,
-    *["servers"] * (len(_NO_SERVER) == len(VARIABLES)),
+    *["servers", "cache/test_frozen.py"] * (len(_NO_SERVER) == len(VARIABLES)),
     *["chaos"] * (not SERVERS),
+    *["crash"] * ("FUSION_STORE_TEST_CRASH" not in os.environ),
     *["soak"] * ("FUSION_STORE_TEST_SOAK_SECONDS" not in os.environ),
 ]
 

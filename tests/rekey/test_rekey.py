@@ -198,7 +198,9 @@ def test_a_conversion_cut_short_takes_no_payloads_until_it_is_finished(
         hashes = fill(repository)
     with storage_of(url) as storage:
         with monkeypatch.context() as patched:
-            patched.setattr(type(storage), "replace_payloads", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+            patched.setattr(
+                type(storage), "replace_payloads", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt)
+            )
             with pytest.raises(KeyboardInterrupt):
                 convert(storage, Keyring([OLD]), to=Mode.SEALED)
         with pytest.raises(NotEncrypted, match="half converted"):

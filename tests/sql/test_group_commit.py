@@ -244,6 +244,8 @@ def test_interrupts_lose_nothing_of_the_other_threads(path: Path) -> None:
 import signal, sqlite3, sys, threading, time
 from fusion_store import get_repository
 path = sys.argv[1]
+# Ignored where the tests run in the background.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 repository = get_repository("sqlite:///" + path)
 acknowledged, failures, done = [], [], threading.Event()
 def work():
