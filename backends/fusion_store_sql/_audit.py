@@ -101,7 +101,7 @@ def cut(connection: Connection, before: int, limit: int) -> int:
     found = _oldest(connection, before, limit)
     # The store's own chain too, and in order: it is extended by the record of this.
     chains = _lock_chains(connection, {"", *(name for name, _ in found)})
-    gone = [(name, sequence) for name, sequence in found if sequence >= chains[name].first]
+    gone = [(name, sequence) for name, sequence in found if name in chains and sequence >= chains[name].first]
     through = dict(gone)
     if not gone:
         return 0

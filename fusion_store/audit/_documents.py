@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -38,15 +39,34 @@ class JSONLinesFile:
             raise InvalidInput("path", "must name a file")
         self.path = Path(path).absolute()
         self._lock = threading.Lock()
+        self._torn = False
 
     def __call__(self, records: Sequence[AuditRecord | AuthenticationAttempt]) -> None:
-        data = memoryview(b"".join(map(line, records)))
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+        lines = b"".join(map(line, records))
         with self._lock:
-            descriptor = os.open(self.path, flags, 0o600)
+            # What a failed write left must not become the beginning of a record.
+            data = memoryview(b"\n" + lines if self._torn else lines)
+            descriptor = self._open()
             try:
                 while data:
                     data = data[os.write(descriptor, data) :]
+                    self._torn = bool(data)
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
+
+    def _open(self) -> int:
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC
+        with suppress(FileNotFoundError):
+            return os.open(self.path, flags)
+        descriptor = os.open(self.path, flags | os.O_CREAT, 0o600)
+        try:
+            folder = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return descriptor

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import resource
 import stat
 from collections.abc import Sequence
 from pathlib import Path
@@ -142,3 +143,23 @@ def test_lines_of_several_processes_don_t_mix(tmp_path: Path) -> None:
     for child in children:
         os.waitpid(child, 0)
     assert len(lines(file)) == 4 * 41
+
+
+def test_a_record_after_a_torn_one_begins_on_a_line_of_its_own(tmp_path: Path) -> None:
+    file = tmp_path / "changes"
+    with get_repository("memory://", audit=AuditOptions(sink=JSONLinesFile(file))) as repository:
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (file.stat().st_size + 20, hard))
+        try:
+            with pytest.raises(Unavailable):
+                repository.add_api_token()
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        repository.add_api_token()
+    enabled, torn, *whole = file.read_text().splitlines()
+    assert len(torn) == 20
+    assert [json.loads(text)["action"] for text in (enabled, *whole)] == [
+        "audit.enable",
+        "tenant.create",
+        "api_token.add",
+    ]

@@ -144,15 +144,16 @@ class Grants:
             now = self._clock()
             ended = ServiceCredentials(CredentialType.CUSTOM, {}, now)
             place = name.tenant_hash, _PREFIX + name.family
+            # The token goes first: as long as it may live the grant stands, and can be ended again.
+            with suppress(TenantNotFound):
+                # With its last token a tenant would go: one that was never live is left in this one's place.
+                await self._vault.add_api_token("MCP grant, ended", tenant_hash=name.tenant_hash, expires_at=now)
+                await self._vault.delete_api_token(grant.access)
             try:
                 await self._vault.store_credentials(*place, ended, expected_version=grant.version)
             except VersionConflict:
                 continue
             await self._vault.delete_credentials(*place, CredentialType.CUSTOM)
-            with suppress(TenantNotFound):
-                # With its last token a tenant would go: one that was never live is left in this one's place.
-                await self._vault.add_api_token("MCP grant, ended", tenant_hash=name.tenant_hash, expires_at=now)
-                await self._vault.delete_api_token(grant.access)
 
     async def _end_spent(self, name: Name) -> None:
         _log.warning("a spent token was used again: the grant %s of tenant %s has ended", name[1][:8], name[0][:16])
