@@ -58,8 +58,9 @@ class EncryptedTokenRepository(Layer):
             self.mode = self._settled_mark()
 
     def _settled_mark(self) -> bytes:
-        standing = self.inner.read_mark(ENCRYPTION_MARK)
         if holds_records(self.inner):
+            # Read after that look: others may have the empty store open, and the first record brings the mark.
+            standing = self.inner.read_mark(ENCRYPTION_MARK)
             if standing is None or mode_of(standing) is not Mode.SEALED:
                 raise refusal(standing)
             if self.keyring:

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 from uuid import uuid4
 
 import pytest
@@ -22,14 +23,18 @@ from fusion_store import (
     WrongKey,
     get_repository,
 )
-from fusion_store.backend import PLAIN_MARK, MarkRecord, Mode, SecretRecord, mode_of
+from fusion_store.backend import PLAIN_MARK, MarkRecord, Mode, SecretRecord, TenantCounts, mode_of
 from fusion_store.layers import Cipher, EncryptedTokenRepository, Key, Keyring
+from fusion_store_memory import MemoryTokenRepository
+from fusion_store_memory._state import State
 from tests.encryption.raw import Raw
 from tests.encryption.vaults import BACKENDS, TTL, Vault, all_records, fill, outcome, storage
 
 OpenRaw = Callable[[TokenRepository], Raw]
 
 TOKEN = OAuthTokenData("access", "refresh")
+
+T = TypeVar("T")
 
 
 def encryption(repository: TokenRepository) -> str:
@@ -289,3 +294,37 @@ def race(plain: TokenRepository, sealed: TokenRepository) -> dict[str, object]:
     for thread in threads:
         thread.join()
     return outcomes
+
+
+class _Overtaken(MemoryTokenRepository):
+    """Another handle writes the first record between what an opener reads first and what it reads next."""
+
+    def __init__(self, state: State, write: Callable[[], object]) -> None:
+        super().__init__(state)
+        self._write = [write]
+
+    def _look(self, answer: Callable[[], T]) -> T:
+        answered = answer()
+        for write in self._write:
+            self._write = []
+            write()
+        return answered
+
+    def read_mark(self, name: str) -> bytes | None:
+        return self._look(lambda: super(_Overtaken, self).read_mark(name))
+
+    def scan_tenants(self, after: str | None, limit: int, now: int) -> list[TenantCounts]:
+        return self._look(lambda: super(_Overtaken, self).scan_tenants(after, limit, now))
+
+
+def test_opening_an_empty_store_that_another_handle_fills_meanwhile() -> None:
+    state, key = State(), Key.generate()
+    first = EncryptedTokenRepository(MemoryTokenRepository(state), Keyring([key]))
+
+    with EncryptedTokenRepository(_Overtaken(state, first.add_api_token), Keyring([key])) as second:
+        issued = second.add_api_token()
+        second.store_oauth_token(issued.hash, "github", TOKEN)
+        assert encryption(second) == "encrypted"
+        read = first.get_oauth_token(issued.hash, "github")
+    assert read is not None
+    assert read.access_token == TOKEN.access_token
