@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
@@ -50,11 +51,19 @@ class AsyncTokenRepository:
         self.repository = repository
         self._recall = recall_of(repository)
         self._closed = False
-        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="fusion-store")
+        self._most_threads = threads
+        self._start()
+
+    def _start(self) -> None:
+        self._process = os.getpid()
+        self._threads = ThreadPoolExecutor(self._most_threads, thread_name_prefix="fusion-store")
 
     async def _run(self, call: Callable[[], T]) -> T:
         if self._closed:
             raise StoreClosed
+        if self._process != os.getpid():
+            # A fork takes no threads along.
+            self._start()
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._threads, copy_context().run, call)
 

@@ -156,7 +156,10 @@ class LevelDBTokenRepository(RecordRepository):
             return
         with self._handle.use() as session:
             for hash in last_used:
-                found = rows.find_token(session, hash)
+                try:
+                    found = rows.find_token(session, hash)
+                except CorruptRecord:
+                    continue  # the others' times are written all the same
                 if found is not None:
                     tenant_hash = found.location.tenant_hash
                     by_stripe[self._stripes.number(tenant_hash)].append((tenant_hash, hash))

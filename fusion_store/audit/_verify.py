@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from fusion_store._audit import AuditChain, AuditFault, AuditRecord
 from fusion_store._values import Value
 from fusion_store.audit._anchor import AnchoredChain, read_anchor
-from fusion_store.backend import RecordRepository, find_faults
+from fusion_store.backend import RecordRepository
 
 
 class AuditReport(Value, frozen=True):
@@ -37,9 +37,9 @@ def verify(repository: RecordRepository, anchor: str | os.PathLike[str] | None =
         anchored = _Anchored(iter(()) if anchor is None else read_anchor(anchor), purged_before)
         for chain in repository.audit_chains():
             faults += anchored.missing_before(chain.tenant_hash)
-            counted = _Watched(repository.audit_records(chain.tenant_hash), anchored.end_of(chain.tenant_hash))
-            faults += find_faults(chain, counted)
-            if chain.first > 1 and purged_before is None:
+            counted = _Watched(anchored.end_of(chain.tenant_hash))
+            faults += repository.audit_faults(chain, counted.watching)
+            if chain.first > 1 and purged_before is None and _purged_before(repository) is None:
                 faults.append(AuditFault(chain.tenant_hash, 1, "the oldest records are gone, but nothing was purged"))
             faults += anchored.compare(chain, counted.hash_at_end)
             chains, records = chains + 1, records + counted.number
@@ -60,14 +60,15 @@ def _purged_before(repository: RecordRepository) -> int | None:
 class _Watched:
     """Counts the records that are read, and remembers the hash of the one that was anchored."""
 
-    def __init__(self, records: Iterator[AuditRecord], end: AnchoredChain | None) -> None:
-        self._records = records
+    def __init__(self, end: AnchoredChain | None) -> None:
         self._end = end
         self.number = 0
         self.hash_at_end: str | None = None
 
-    def __iter__(self) -> Iterator[AuditRecord]:
-        for record in self._records:
+    def watching(self, records: Iterator[AuditRecord]) -> Iterator[AuditRecord]:
+        """The records, from the first one on."""
+        self.number, self.hash_at_end = 0, None
+        for record in records:
             self.number += 1
             if self._end is not None and record.sequence == self._end.sequence:
                 self.hash_at_end = record.hash

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
-from fusion_store._audit import AuditChain, AuditRecord
+from fusion_store._audit import AuditChain, AuditFault, AuditRecord
 from fusion_store._errors import CorruptRecord
 from fusion_store.backend import _limits as limits
+from fusion_store.backend._audit import find_faults
 from fusion_store.backend._operations import Operations, operation
 
 _PAGE: Final = 500
+
+Watch = Callable[[Iterator[AuditRecord]], Iterable[AuditRecord]]
 
 
 class AuditOperations(Operations):
@@ -36,6 +39,32 @@ class AuditOperations(Operations):
         while page := self.scan_audit_chains(after, _PAGE):
             yield from page
             after = page[-1].tenant_hash
+
+    def audit_faults(self, chain: AuditChain, watch: Watch = iter) -> list[AuditFault]:
+        """What is wrong with a chain, others writing on meanwhile; ``watch`` sees its records. Inside the guard.
+
+        Whatever is behind the end that was read first, and before the end that stands afterwards, was added meanwhile;
+        a chain that was cut meanwhile is read again.
+        """
+        while True:
+            faults = list(find_faults(chain, watch(self.audit_records(chain.tenant_hash))))
+            if not faults:
+                return []
+            later = self._chain_now(chain.tenant_hash)
+            if later is None:
+                return []
+            faults = [fault for fault in faults if not chain.last < fault.sequence <= later.last]
+            if later.first == chain.first:
+                return faults
+            chain = later
+
+    def _chain_now(self, tenant_hash: str) -> AuditChain | None:
+        after = None
+        if tenant_hash:
+            before = int(tenant_hash, 16) - 1
+            after = "" if before < 0 else format(before, f"0{len(tenant_hash)}x")
+        found = self.scan_audit_chains(after, 1)
+        return found[0] if found and found[0].tenant_hash == tenant_hash else None
 
     def audit_records(self, tenant_hash: str, since: int = 1) -> Iterator[AuditRecord]:
         """A chain's records from that one on, by sequence, unverified. Inside the guard."""

@@ -26,7 +26,7 @@ from fusion_store._records import AuthCodeRecord, CounterRecord, ExportedRecord,
 from fusion_store._values import CheckReport, CorruptPlace, Health, StoreStats
 from fusion_store.backend import _limits as limits
 from fusion_store.backend import _payloads as payloads
-from fusion_store.backend._audit import AUDIT_MARK, find_faults, settings_of
+from fusion_store.backend._audit import AUDIT_MARK, settings_of
 from fusion_store.backend._audit_log import AuditOperations
 from fusion_store.backend._check import check_record
 from fusion_store.backend._modes import ENCRYPTION_MARK, Mode, mode_of
@@ -96,7 +96,7 @@ class SystemOperations(AuditOperations):
                 corrupt += page.corrupt
                 corrupt += filter(None, map(self._corruption, page.records))
             for chain in self.audit_chains():
-                faults = find_faults(chain, self.audit_records(chain.tenant_hash))
+                faults = self.audit_faults(chain)
                 corrupt += (CorruptPlace("audit", fault.tenant_hash, "", fault.reason) for fault in faults)
         except CorruptRecord as error:
             corrupt.append(CorruptPlace(error.kind, error.tenant_hash, error.service, error.reason))

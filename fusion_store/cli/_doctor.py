@@ -82,7 +82,9 @@ def _sentence(finding: Finding) -> str:
 def _growth(growth: Growth | None) -> str:
     if growth is None:
         return ""
-    text = f", {_size(growth.bytes_on_disk)}, growing by {_size(growth.bytes_per_day)} a day"
+    text = f", {_size(growth.bytes_on_disk)}"
+    if growth.bytes_per_day:
+        text += f", growing by {_size(growth.bytes_per_day)} a day"
     if growth.free_bytes is not None:
         text += f", {_size(growth.free_bytes)} free"
     if growth.full_in_days is not None:

@@ -81,7 +81,10 @@ def _health(repository: RecordRepository) -> Iterator[Finding]:
 
 
 def _growth(survey: RecordSurvey, bytes_on_disk: int, free: int | None, now: int) -> Growth:
-    days = max(min(GROWTH_DAYS, (now - survey.oldest) / DAY), 1.0)
+    age = (now - survey.oldest) / DAY
+    if age < 1:
+        return Growth(bytes_on_disk, 1.0, 0.0, free)
+    days = min(GROWTH_DAYS, age)
     share = survey.new_records / survey.records if survey.records else 0.0
     return Growth(bytes_on_disk, days, bytes_on_disk * share / days, free)
 

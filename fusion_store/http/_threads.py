@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from contextvars import copy_context
 from typing import Final, Generic, TypeVar
 
 from fusion_store._async import DEFAULT_THREADS
@@ -84,7 +85,7 @@ class StoreThreads:
             raise Unavailable("too many calls wait for the store")
         self._under_way.append(None)
         job = _Job(call, self._under_way)
-        job.future = self._threads.submit(job.run)
+        job.future = self._threads.submit(copy_context().run, job.run)
         return job
 
     def _too_slow(self) -> Unavailable:

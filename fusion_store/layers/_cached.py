@@ -173,6 +173,7 @@ class CachedTokenRepository(Layer):
 
     def after_fork(self) -> None:
         super().after_fork()
+        self._counting = threading.Lock()
         self._tokens.reset()
         self._watch.reset()
 
