@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import islice
+from heapq import merge
+from itertools import groupby, islice
 from typing import Final
 
 import msgspec
@@ -94,10 +95,12 @@ def scan_records(view: View, tenant_hash: str | None, after: tuple[int, int, str
 
 def scan_chains(view: View, after: str | None) -> Iterator[AuditChain]:
     """As ``Storage.scan_audit_chains``, all of them."""
-    chains = (_chain(key, value) for key, value in view.scan(keys.AUDIT_CHAINS))
-    known = {chain.tenant_hash: chain for chain in chains if after is None or chain.tenant_hash > after}
-    strays = {name: AuditChain(name) for name in _chains_of_records(view, after)}
-    yield from (chain for _, chain in sorted((strays | known).items()))
+    start = keys.AUDIT_CHAINS.start if after is None else keys.audit_chain(after) + b"\0"
+    known = (_chain(key, value) for key, value in view.scan(keys.Range(start, keys.AUDIT_CHAINS.stop)))
+    strays = (AuditChain(name) for name in _chains_of_records(view, after))
+    for name, same in groupby(merge(known, strays, key=_name), key=_name):
+        if after is None or name > after:
+            yield next(same)
 
 
 def find_old(view: View, before: int, limit: int) -> list[str]:
@@ -146,12 +149,16 @@ def _oldest(view: View, name: str, before: int, limit: int) -> list[AuditRecord]
 
 def _chains_of_records(view: View, after: str | None) -> Iterator[str]:
     """The chains that have records, stepping over these."""
-    start = keys.AUDIT_RECORDS.start
+    start = keys.AUDIT_RECORDS.start if after is None else keys.audit_behind(after, 0).stop
     while (entry := next(view.scan(keys.Range(start, keys.AUDIT_RECORDS.stop)), None)) is not None:
         name, _ = keys.read_audit_record(entry[0])
-        if after is None or name > after:
-            yield name
-        start = keys.audit_behind(name, 0).stop
+        yield name
+        # A key that isn't one of ours may lie behind where its name leads.
+        start = max(keys.audit_behind(name, 0).stop, entry[0] + b"\0")
+
+
+def _name(chain: AuditChain) -> str:
+    return chain.tenant_hash
 
 
 def _find_chain(view: View, name: str) -> AuditChain | None:
