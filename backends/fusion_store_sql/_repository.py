@@ -395,7 +395,11 @@ class SQLTokenRepository(RecordRepository):
                 tenants=connection.scalars(select(func.count()).select_from(tenants)).one() - 1,
                 api_tokens=connection.scalars(select(func.count()).select_from(api_tokens)).one(),
                 oauth_tokens={str(row[0]): row[1] for row in connection.execute(by_service)},
-                credentials={CredentialType(row[0]): row[1] for row in connection.execute(by_type)},
+                credentials={
+                    CredentialType(row[0]): row[1]
+                    for row in connection.execute(by_type)
+                    if row[0] in set(CredentialType)
+                },
                 bytes_on_disk=self._location.bytes_on_disk(connection),
                 schema_version=HEAD,
             )

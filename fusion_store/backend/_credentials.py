@@ -74,8 +74,9 @@ class CredentialOperations(SecretOperations):
     ) -> dict[tuple[str, CredentialType], ServiceCredentials]:
         wanted = None if credential_type is None else limits.credential_type(credential_type)
         now = self._now()
-        return {
-            (record.place.service, CredentialType(record.place.credential_type)): (payloads.read_credentials(record))
+        read = (
+            (record.place.service, payloads.read_credentials(record))
             for record in self._list_secrets(tenant_hash, Kind.CREDENTIAL, wanted)
             if not record.is_absent(now)
-        }
+        )
+        return {(service, credentials.type): credentials for service, credentials in read}

@@ -105,9 +105,14 @@ def read_oauth_token(record: SecretRecord) -> OAuthTokenData:
 
 def read_credentials(record: SecretRecord) -> ServiceCredentials:
     """The credential in a record; ``CorruptRecord`` when it doesn't read."""
+    data = unpack_json(record)
+    try:
+        type = CredentialType(record.place.credential_type)
+    except ValueError:
+        raise _corrupt(record.binding()) from None
     return ServiceCredentials(
-        type=CredentialType(record.place.credential_type),
-        data=unpack_json(record),
+        type=type,
+        data=data,
         expires_at=limits.optional_moment(record.expires_at),
         created_at=limits.moment(record.created_at),
         updated_at=limits.moment(record.updated_at),
