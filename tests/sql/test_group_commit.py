@@ -244,8 +244,13 @@ def test_interrupts_lose_nothing_of_the_other_threads(path: Path) -> None:
 import signal, sqlite3, sys, threading, time
 from fusion_store import get_repository
 path = sys.argv[1]
-# Ignored where the tests run in the background.
-signal.signal(signal.SIGINT, signal.default_int_handler)
+may_raise = False
+def interrupted(*_):
+    global may_raise
+    if may_raise:
+        may_raise = False
+        raise KeyboardInterrupt
+signal.signal(signal.SIGINT, interrupted)
 repository = get_repository("sqlite:///" + path)
 acknowledged, failures, done = [], [], threading.Event()
 def work():
@@ -262,20 +267,15 @@ threads = [threading.Thread(target=work) for _ in range(4)]
 interrupter = threading.Thread(target=interrupt)
 interrupts = 0
 for thread in [*threads, interrupter]: thread.start()
-while True:
+while any(thread.is_alive() for thread in threads):
     try:
-        if not any(thread.is_alive() for thread in threads): break
+        may_raise = True
         acknowledged.append(repository.add_api_token().hash)
+        may_raise = False
     except KeyboardInterrupt:
         interrupts += 1
-while True:
-    try:
-        done.set()
-        interrupter.join()
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        break
-    except KeyboardInterrupt:
-        pass
+done.set()
+interrupter.join()
 assert not failures, failures
 assert interrupts > 10, interrupts
 with sqlite3.connect(path, timeout=0, isolation_level=None) as other:
