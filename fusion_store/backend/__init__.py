@@ -43,6 +43,7 @@ from fusion_store.backend._audit import (
 from fusion_store.backend._backend import Backend, OpenOptions
 from fusion_store.backend._check import check_record
 from fusion_store.backend._dump import Dump, read_dump, write_dump
+from fusion_store.backend._fork import background_work
 from fusion_store.backend._guard import InFlightGuard
 from fusion_store.backend._last_used import LastUsedCoalescer, TokenUse
 from fusion_store.backend._modes import ENCRYPTION_MARK, PLAIN_MARK, Mode, holds_records, mode_of, refusal, settle_mode
@@ -93,6 +94,7 @@ __all__ = [
     "TenantRecord",
     "TokenUse",
     "VouchedPayload",
+    "background_work",
     "check_record",
     "encode_settings",
     "extend_chains",

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Final
 
 from fusion_store._errors import FusionStoreError, StoreClosed
+from fusion_store.backend._fork import background_work
 from fusion_store.backend._limits import micros
 
 FLUSH_SECONDS: Final = 30.0
@@ -170,7 +171,7 @@ class LastUsedCoalescer:
         if self._stopped:
             return False
         try:
-            with self._guard:
+            with background_work(), self._guard:
                 self.flush()
         except StoreClosed:
             return False

@@ -9,6 +9,7 @@ from concurrent.futures import TimeoutError as NoAnswer
 from typing import Final, Generic, TypeVar
 
 from fusion_store._errors import Unavailable
+from fusion_store.backend._fork import background_work
 
 _UNANSWERED: Final = "an earlier check is still without an answer"
 
@@ -52,6 +53,7 @@ class Probe(Generic[T]):
 
 def _settle(answer: Future[T], call: Callable[[], T]) -> None:
     try:
-        answer.set_result(call())
+        with background_work():
+            answer.set_result(call())
     except BaseException as error:
         answer.set_exception(error)

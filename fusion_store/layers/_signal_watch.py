@@ -7,10 +7,11 @@ import math
 import threading
 import weakref
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Final
 
 from fusion_store._errors import ForkedHandle, FusionStoreError, StoreClosed
-from fusion_store.backend import RecordRepository
+from fusion_store.backend import RecordRepository, background_work
 
 _LOOKS_PER_BOUND: Final = 4
 _SECONDS_TO_STOP: Final = 2.0
@@ -90,12 +91,15 @@ def _watch(
     fails = False
     while reference() is not None:
         try:
-            with storage.signal_reader() as read:
+            with ExitStack() as opened:
+                with background_work():
+                    read = opened.enter_context(storage.signal_reader())
                 while not stopped.wait(interval):
                     watch = reference()
                     if watch is None:
                         return
-                    watch.look(read)
+                    with background_work():
+                        watch.look(read)
                     fails = False
                     del watch
                 return

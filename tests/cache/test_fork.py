@@ -9,18 +9,39 @@ from pathlib import Path
 
 import pytest
 
-CODE = """
-import os, sys, threading
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system doesn't fork")
+
+PRELUDE = """
+import os, signal, sys, threading
 from fusion_store import get_repository
 
 def watchers():
     return [thread.name for thread in threading.enumerate()].count("fusion-store-cache")
 
+def fork():
+    child = os.fork()
+    if not child:
+        signal.alarm(30)
+    return child
+
+def join(child):
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+"""
+
+
+def run(code: str, folder: Path) -> None:
+    arguments = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", PRELUDE + code]
+    subprocess.run([*arguments, f"sqlite:///{folder}/vault.db"], check=True, timeout=100)
+
+
+def test_a_forked_child_begins_anew(tmp_path: Path) -> None:
+    run(
+        """
 vault = get_repository(sys.argv[1], cache=True)
 issued = vault.add_api_token("forked")
 assert vault.validate_api_token(issued.token) and vault.recall_api_token(issued.token)
 ready, done = os.pipe(), os.pipe()
-child = os.fork()
+child = fork()
 if not child:
     assert vault.recall_api_token(issued.token) is None and watchers() == 0
     assert vault.validate_api_token(issued.token) and vault.recall_api_token(issued.token)
@@ -32,17 +53,31 @@ if not child:
     vault.close()
     assert watchers() == 0
     os._exit(0)
-os.read(ready[0], 1)
+os.close(ready[1])
+assert os.read(ready[0], 1)
 assert vault.delete_api_token(issued.hash) and vault.validate_api_token(issued.token) is None
 os.write(done[1], b"!")
-assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+join(child)
 further = vault.add_api_token()
 assert vault.validate_api_token(further.token) and vault.recall_api_token(further.token)
 vault.close()
-"""
+""",
+        tmp_path,
+    )
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system doesn't fork")
-def test_a_forked_child_begins_anew(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path}/vault.db"
-    subprocess.run([sys.executable, "-W", "ignore::DeprecationWarning", "-c", CODE, url], check=True, timeout=100)
+def test_a_fork_takes_no_lock_of_the_thread_that_looks_along(tmp_path: Path) -> None:
+    run(
+        """
+for _ in range(100):
+    vault = get_repository(sys.argv[1], cache=True)
+    issued = vault.add_api_token()
+    assert vault.validate_api_token(issued.token)
+    child = fork()
+    if not child:
+        os._exit(0 if vault.validate_api_token(issued.token) else 1)
+    join(child)
+    vault.close()
+""",
+        tmp_path,
+    )
