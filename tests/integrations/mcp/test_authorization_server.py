@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -163,6 +166,26 @@ def test_revoking_the_last_token_of_a_tenant_leaves_the_tenant(
     assert all(token.expires_at is not None for token in vault.list_api_tokens(tenant_hash=ada.hash))
     vault.purge_expired()
     assert vault.get_tenant(ada.hash) is not None
+
+
+@pytest.mark.parametrize(
+    "step",
+    ["INSERT ON api_tokens", "DELETE ON api_tokens", "UPDATE ON service_credentials", "DELETE ON service_credentials"],
+)
+def test_a_revocation_that_fails_half_way_leaves_no_live_token_without_its_grant(
+    host: Host, vault: TokenRepository, tmp_path: Path, step: str
+) -> None:
+    client = host.register()
+    tokens = host.sign_in(client)
+    with closing(sqlite3.connect(tmp_path / "vault.db", isolation_level=None)) as database:
+        database.execute(f"CREATE TRIGGER refusal BEFORE {step} BEGIN SELECT RAISE(ABORT, 'refused'); END")
+        assert host.revoke(client, tokens["access_token"]).status_code >= 500
+        database.execute("DROP TRIGGER refusal")
+    is_live = vault.validate_api_token(tokens["access_token"]) is not None
+    assert is_live == (host.status(tokens["access_token"]) == 200)
+    assert host.revoke(client, tokens["refresh_token"]).status_code == 200
+    assert vault.validate_api_token(tokens["access_token"]) is None
+    assert is_refused(host, client, tokens["refresh_token"])
 
 
 def test_with_the_tenant_everything_goes(host: Host, vault: TokenRepository, ada: IssuedToken) -> None:
