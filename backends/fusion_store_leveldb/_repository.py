@@ -13,7 +13,15 @@ from typing import Final, ParamSpec
 
 from msgspec.structs import replace
 
-from fusion_store import SYSTEM_TENANT, AlreadyExists, CorruptRecord, StorageIO, StoreStats, TenantNotFound
+from fusion_store import (
+    SYSTEM_TENANT,
+    AlreadyExists,
+    CorruptRecord,
+    CorruptStore,
+    StorageIO,
+    StoreStats,
+    TenantNotFound,
+)
 from fusion_store.backend import (
     AUDIT_MARK,
     ENCRYPTION_MARK,
@@ -59,6 +67,9 @@ P = ParamSpec("P")
 
 LOCK_TIMEOUT: Final = 5.0
 """Seconds to wait for a store that another process holds, unless the caller says otherwise."""
+
+_DAMAGE: Final = (CorruptRecord, CorruptStore)
+"""What the last use of one token meets; the others' times must not wait until that is repaired."""
 
 
 class LevelDBTokenRepository(RecordRepository):
@@ -158,8 +169,8 @@ class LevelDBTokenRepository(RecordRepository):
             for hash in last_used:
                 try:
                     found = rows.find_token(session, hash)
-                except CorruptRecord:
-                    continue  # the others' times are written all the same
+                except _DAMAGE:
+                    continue
                 if found is not None:
                     tenant_hash = found.location.tenant_hash
                     by_stripe[self._stripes.number(tenant_hash)].append((tenant_hash, hash))
@@ -458,8 +469,7 @@ class LevelDBTokenRepository(RecordRepository):
 def _touch(changes: Changes, view: View, hash: str, used_at: int) -> None:
     try:
         token = rows.read_token(view, hash)
-    except CorruptRecord:
-        # The other tokens' times must not wait for this one to be repaired.
+    except _DAMAGE:
         return
     if token is not None and (token.last_used is None or token.last_used < used_at):
         rows.put(changes, replace(token, last_used=used_at))
