@@ -19,6 +19,7 @@ from fusion_store.backend import (
     Record,
     SecretRecord,
     TenantRecord,
+    is_moment,
 )
 from fusion_store_leveldb import _keys as keys
 
@@ -99,6 +100,8 @@ def decode_at(location: keys.RecordKey, value: bytes) -> Record:
         raise corrupt(location) from None
     if checksum is not None and checksum != record.checksum():
         raise corrupt(location, "wrong checksum")
+    if isinstance(record, APITokenRecord) and not _is_readable(record):
+        raise corrupt(location, "no moment was its last use")
     return record
 
 
@@ -131,7 +134,12 @@ def try_token(key: bytes, value: bytes, hash: str, at: int = 0) -> APITokenRecor
         token.expires_at,
     )
     # It covers all that the key says.
-    return record if token.checksum == record.checksum() else None
+    return record if token.checksum == record.checksum() and _is_readable(record) else None
+
+
+def _is_readable(token: APITokenRecord) -> bool:
+    """Whether its last use, which no checksum covers, is a moment."""
+    return token.last_used is None or is_moment(token.last_used)
 
 
 def corrupt(location: keys.RecordKey, reason: str = "unreadable") -> CorruptRecord:

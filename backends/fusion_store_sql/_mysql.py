@@ -50,6 +50,9 @@ class MySQLLocation(ServerLocation):
             "write_timeout": network,
             "init_command": self._settings(),
         }
+        if self._url.password is not None:
+            # As the server's own clients send it; PyMySQL would make Latin-1 of it, or fail.
+            arguments["password"] = self._url.password.encode()
         if self._socket is not None:
             arguments["unix_socket"] = self._socket
         if self._tls_mode == "disabled":

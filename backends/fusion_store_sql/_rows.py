@@ -18,6 +18,7 @@ from fusion_store.backend import (
     Record,
     SecretRecord,
     TenantRecord,
+    is_moment,
 )
 from fusion_store_sql import _schema as schema
 
@@ -82,7 +83,8 @@ def api_token(row: Sequence[Any]) -> APITokenRecord:
     except (msgspec.MsgspecError, TypeError, UnicodeError):
         raise _corrupt("api_token", tenant_hash) from None
     record = APITokenRecord(hash, prefix, tenant_hash, description, granted, created_at, last_used, expires_at)
-    if not _is_optional_int(last_used):
+    # No checksum covers it.
+    if not (last_used is None or (isinstance(last_used, int) and is_moment(last_used))):
         raise _corrupt("api_token", tenant_hash)
     return _verified(record, checksum, "api_token", tenant_hash)
 
@@ -107,7 +109,7 @@ def by_name(read: Callable[[Sequence[Any]], S]) -> Callable[[Row], S]:
 
 def _secret(place: Place, columns: Sequence[Any]) -> SecretRecord:
     payload, expires_at, created_at, updated_at, version, checksum = columns
-    if not isinstance(payload, bytes) or not _is_optional_int(expires_at):
+    if not (_is_readable(place) and isinstance(payload, bytes) and _is_optional_int(expires_at)):
         raise _corrupt(place.kind, place.tenant_hash, place.service)
     record = SecretRecord(place, payload, expires_at, created_at, updated_at, version)
     return _verified(record, checksum, place.kind, place.tenant_hash, place.service)
@@ -132,7 +134,7 @@ def auth_code(row: Row) -> AuthCodeRecord:
     """The code in a row of ``auth_codes``."""
     place = Place(row["tenant_hash"], Kind.AUTH_CODE, row["service"])
     payload, expires_at = row["payload"], row["expires_at"]
-    if not isinstance(payload, bytes) or not isinstance(expires_at, int):
+    if not (_is_readable(place) and isinstance(payload, bytes) and isinstance(expires_at, int)):
         raise _corrupt(Kind.AUTH_CODE, place.tenant_hash, place.service)
     record = AuthCodeRecord(row["hash"], place, payload, expires_at)
     return _verified(record, row["checksum"], Kind.AUTH_CODE, place.tenant_hash, place.service)
@@ -146,6 +148,11 @@ def _verified(record: R, checksum: object, kind: str, tenant_hash: object, servi
     if not sound:
         raise _corrupt(kind, tenant_hash, service)
     return record
+
+
+def _is_readable(place: Place) -> bool:
+    """Whether each name in it is text; SQLite keeps anything in any column."""
+    return all(isinstance(name, str) for name in (place.tenant_hash, place.service, place.credential_type))
 
 
 def _is_optional_int(value: object) -> bool:

@@ -46,6 +46,7 @@ from fusion_store.backend._dump import Dump, read_dump, write_dump
 from fusion_store.backend._fork import background_work
 from fusion_store.backend._guard import InFlightGuard
 from fusion_store.backend._last_used import LastUsedCoalescer, TokenUse
+from fusion_store.backend._limits import is_moment
 from fusion_store.backend._modes import ENCRYPTION_MARK, PLAIN_MARK, Mode, holds_records, mode_of, refusal, settle_mode
 from fusion_store.backend._payloads import KEY_ID_BYTES, SEALED_MAGIC, VouchedPayload, read_oauth_token
 from fusion_store.backend._repository import RecordRepository
@@ -101,6 +102,7 @@ __all__ = [
     "find_faults",
     "hash_token",
     "holds_records",
+    "is_moment",
     "mode_of",
     "new_api_token",
     "new_auth_code",

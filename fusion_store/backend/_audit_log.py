@@ -60,7 +60,7 @@ class AuditOperations(Operations):
 
     def _chain_now(self, chain: AuditChain) -> AuditChain | None:
         tenant_hash, after = chain.tenant_hash, None
-        if tenant_hash and limits.record_hash(tenant_hash, "tenant_hash") is None:
+        if tenant_hash and not limits.is_hash(tenant_hash):
             # A damaged name: nobody writes on there.
             return chain
         if tenant_hash:

@@ -68,6 +68,11 @@ def _sized_string(value: object, field: str, *, most: int, least: int = 1) -> st
     return text
 
 
+def is_hash(text: str) -> bool:
+    """Whether it can be the hash of something."""
+    return _is_hash(text) is not None
+
+
 def record_hash(value: object, field: str) -> str | None:
     """``value`` if it can be the hash of something; None for a string that can't be."""
     if type(value) is str and _is_hash(value):
@@ -143,6 +148,11 @@ def optional_micros(value: object, field: str) -> int | None:
 def moment(value: int) -> datetime:
     """Microseconds since 1970-01-01 UTC as a datetime."""
     return _EPOCH + timedelta(0, 0, value)
+
+
+def is_moment(value: int) -> bool:
+    """Whether a datetime can say it."""
+    return FIRST_MOMENT <= value <= LAST_MOMENT
 
 
 def optional_moment(value: int | None) -> datetime | None:

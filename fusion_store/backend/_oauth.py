@@ -130,11 +130,13 @@ class OAuthOperations(SecretOperations):
         record = self.take_auth_code(hash, audit=audit)
         if record is None or record.expires_at <= audit.recorded_at:
             return None
+        # First: its checksum is what covers the expiry.
+        payload = payloads.unpack_json(record)
         return AuthCode(
             tenant_hash=record.place.tenant_hash,
             service=record.place.service,
             expires_at=limits.moment(record.expires_at),
-            payload=payloads.unpack_json(record),
+            payload=payload,
         )
 
 

@@ -13,7 +13,7 @@ from urllib.parse import quote
 from zlib import crc32
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from fusion_store import FusionStoreError, OAuthTokenData, get_repository
@@ -151,6 +151,7 @@ urls = st.builds(
 
 @settings(settings.get_profile("fuzz"))
 @given(url=urls)
+@example(url=f"mysql://:Ā{PASSWORD}@127.0.0.1:1/vault")
 def test_a_url(place: Path, url: str) -> None:
     told = ""
     try:

@@ -41,20 +41,20 @@ anything = st.one_of(
 at = st.floats(0, 1, exclude_max=True)
 
 
-def furnish(vault: TokenRepository) -> tuple[str, str, str]:
-    """One record of each kind; answers a token, its tenant and a code."""
+def furnish(vault: TokenRepository) -> tuple[str, str, str, str]:
+    """One record of each kind; answers a token, its tenant, the tenant's other token's hash and a code."""
     issued = vault.add_api_token("laptop", scopes=["read"])
-    vault.add_api_token(tenant_hash=issued.hash)
+    other = vault.add_api_token(tenant_hash=issued.hash)
     for tenant in (issued.hash, SYSTEM_TENANT):
         vault.store_oauth_token(tenant, "github", OAuthTokenData("access", "refresh", metadata={"a": "b"}))
         vault.store_credentials(tenant, "mail", ServiceCredentials(CredentialType.API_KEY, {"key": [1]}))
         vault.claim_refresh(tenant, "github", ttl=HOUR)
-    return issued.token, issued.hash, vault.create_auth_code(issued.hash, "login", ttl=HOUR)
+    return issued.token, issued.hash, other.hash, vault.create_auth_code(issued.hash, "login", ttl=HOUR)
 
 
-def use(url: str, known: tuple[str, str, str]) -> None:
+def use(url: str, known: tuple[str, str, str, str]) -> None:
     """All that a host may do; no other errors than the vault's own come out of it."""
-    token, tenant, code = known
+    token, tenant, other, code = known
     try:
         vault = get_repository(url, create=False)
     except FusionStoreError:
@@ -68,6 +68,7 @@ def use(url: str, known: tuple[str, str, str]) -> None:
         lambda: vault.get_tenant(tenant),
         lambda: vault.list_oauth_tokens(tenant),
         lambda: vault.get_oauth_token(tenant, "github"),
+        lambda: vault.get_credentials(tenant, "mail", CredentialType.API_KEY),
         lambda: vault.list_credentials(tenant),
         vault.stats,
         lambda: list(vault.export_records()),
@@ -75,10 +76,15 @@ def use(url: str, known: tuple[str, str, str]) -> None:
         lambda: vault.claim_refresh(tenant, "github", ttl=HOUR),
         lambda: vault.store_oauth_token(tenant, "github", OAuthTokenData("new")),
         lambda: vault.delete_oauth_token(tenant, "github"),
+        lambda: vault.store_credentials(tenant, "mail", ServiceCredentials(CredentialType.API_KEY, {})),
+        lambda: vault.delete_credentials(tenant, "mail", CredentialType.API_KEY),
         lambda: vault.redeem_auth_code(code),
+        lambda: vault.create_auth_code(tenant, "login", ttl=HOUR),
         vault.purge_expired,
         lambda: vault.rotate_api_token(tenant),
         vault.add_api_token,
+        lambda: vault.add_api_token(tenant_hash=tenant),
+        lambda: vault.delete_api_token(other),
         lambda: vault.delete_tenant(tenant),
         vault.flush,
     )
@@ -104,6 +110,7 @@ def test_rows_of_sqlite(place: Path) -> None:
     @example(table="tenants", row=0.0, column=0.0, value=b"")
     @example(table="audit_chains", row=0.0, column=0.5, value=b"")
     @example(table="audit_chains", row=0.0, column=0.0, value=b"")
+    @example(table="audit_records", row=0.0, column=0.0, value="\0")
     @example(table="marks", row=0.0, column=0.99, value=0)
     @example(table="marks", row=0.5, column=0.99, value=0)
     def reads(table: str, row: float, column: float, value: Any) -> None:

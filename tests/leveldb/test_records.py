@@ -330,6 +330,22 @@ def test_an_index_entry_has_a_copy_of_its_token_that_is_checked(open_store: Open
         assert repository.get_api_token(issued.hash) == issued.metadata
 
 
+def test_a_last_use_that_is_no_moment_is_reported(open_store: Opener) -> None:
+    repository = open_store()
+    issued = repository.add_api_token()
+    token = repository.read_api_token(issued.hash)
+    assert token is not None
+    altered = codec.encode(msgspec.structs.replace(token, last_used=2**62))
+    with damage(repository, keys.of_record(token), altered):
+        with pytest.raises(CorruptRecord):
+            list(repository.iter_api_tokens())
+        assert not repository.check().ok
+    with damage(repository, keys.token_by_hash(token.hash), keys.of_record(token) + altered):
+        with pytest.raises(CorruptRecord):
+            repository.validate_api_token(issued.token)
+        assert not repository.check().ok
+
+
 def test_an_index_entry_without_a_copy_serves_and_gets_one_when_its_token_is_used(open_store: Opener) -> None:
     repository = open_store()
     issued = repository.add_api_token()

@@ -292,6 +292,31 @@ def test_a_user_without_rights_on_the_tables_is_refused(
             raw.exec_driver_sql(statement)
 
 
+@pytest.mark.parametrize("password", ["pässword", "пароль€"])
+def test_a_password_may_hold_any_characters(server: str, url: str, raw: Connection, password: str) -> None:
+    database = make_url(url).database
+    name = f"owner_{str(database)[-12:]}"
+    if server == "postgresql":
+        statements = [f"CREATE ROLE {name} LOGIN PASSWORD '{password}'", f"GRANT ALL ON DATABASE {database} TO {name}"]
+        statements += [f"GRANT ALL ON SCHEMA public TO {name}"]
+        cleanup = [f"DROP OWNED BY {name}", f"DROP ROLE {name}"]
+    else:
+        users = [f"{name}@'127.0.0.1'", f"{name}@localhost"]
+        statements = [f"CREATE USER {user} IDENTIFIED BY '{password}'" for user in users]
+        statements += [f"GRANT ALL ON {database}.* TO {user}" for user in users]
+        cleanup = [f"DROP USER {user}" for user in users]
+    for statement in statements:
+        raw.exec_driver_sql(statement)
+    try:
+        with get_repository(
+            make_url(url).set(username=name, password=password).render_as_string(hide_password=False)
+        ) as repository:
+            assert repository.stats().tenants == 0
+    finally:
+        for statement in cleanup:
+            raw.exec_driver_sql(statement)
+
+
 @pytest.mark.parametrize(
     ("parameter", "value"),
     [

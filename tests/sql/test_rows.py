@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Callable
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
@@ -33,8 +34,6 @@ def rows_naming(connection: sqlite3.Connection, text: str) -> int:
 
 
 def test_a_deleted_tenant_leaves_no_row(repository: TokenRepository, path: Path) -> None:
-    from datetime import timedelta
-
     gone, kept, _ = fill(repository)
     for tenant in (gone, kept):
         repository.claim_refresh(tenant, "other", ttl=timedelta(hours=1))
@@ -70,8 +69,6 @@ ALTERATIONS = {
 def test_an_altered_column_is_reported(
     repository: TokenRepository, path: Path, table: str, column: str, value: object
 ) -> None:
-    from datetime import timedelta
-
     (tenant,) = fill(repository, 1)
     repository.create_auth_code(tenant, "github", ttl=timedelta(hours=1))
     assert repository.check().ok
@@ -88,6 +85,54 @@ def test_an_altered_column_is_reported(
         assert report.corrupt[0].service
     with pytest.raises(CorruptRecord):
         list(repository.export_records())
+
+
+@pytest.mark.parametrize("value", ["?", b"", 1.5, 2**62, -(2**62)])
+def test_a_last_use_that_is_no_moment_is_reported(repository: TokenRepository, path: Path, value: object) -> None:
+    issued = repository.add_api_token()
+    with raw(path) as connection:
+        connection.execute("UPDATE api_tokens SET last_used = ?", (value,))
+    reads: list[Callable[[], object]] = [
+        lambda: repository.validate_api_token(issued.token),
+        lambda: list(repository.iter_api_tokens()),
+    ]
+    for read in reads:
+        with pytest.raises(CorruptRecord):
+            read()
+    assert len(repository.check().corrupt) == 1
+
+
+@pytest.mark.parametrize(
+    ("table", "column"),
+    [
+        ("oauth_tokens", "service"),
+        ("service_credentials", "service"),
+        ("service_credentials", "credential_type"),
+        ("auth_codes", "service"),
+    ],
+)
+def test_a_name_that_is_no_text_is_reported(repository: TokenRepository, path: Path, table: str, column: str) -> None:
+    (tenant,) = fill(repository, 1)
+    code = repository.create_auth_code(tenant, "login", ttl=timedelta(hours=1))
+    with raw(path) as connection:
+        connection.execute(f"UPDATE {table} SET {column} = x'ff' WHERE rowid = (SELECT max(rowid) FROM {table})")
+    reads: dict[str, Callable[[], object]] = {
+        "oauth_tokens": partial(repository.list_oauth_tokens, tenant),
+        "service_credentials": partial(repository.list_credentials, tenant),
+        "auth_codes": partial(repository.redeem_auth_code, code),
+    }
+    with pytest.raises(CorruptRecord):
+        reads[table]()
+    assert len(repository.check().corrupt) == 1
+
+
+def test_a_code_whose_expiry_is_no_moment_is_reported(repository: TokenRepository, path: Path) -> None:
+    (tenant,) = fill(repository, 1)
+    code = repository.create_auth_code(tenant, "login", ttl=timedelta(hours=1))
+    with raw(path) as connection:
+        connection.execute("UPDATE auth_codes SET expires_at = ?", (2**62,))
+    with pytest.raises(CorruptRecord):
+        repository.redeem_auth_code(code)
 
 
 @pytest.mark.parametrize("table", ["oauth_tokens", "service_credentials"])
