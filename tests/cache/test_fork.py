@@ -81,3 +81,34 @@ for _ in range(100):
 """,
         tmp_path,
     )
+
+
+def test_a_fork_takes_no_lock_of_a_thread_that_counts_a_miss(tmp_path: Path) -> None:
+    run(
+        """
+counting, go_on = threading.Event(), threading.Event()
+
+class Slow(int):
+    def __add__(self, other):
+        counting.set()
+        go_on.wait()
+        return int(self) + other
+
+vault = get_repository(sys.argv[1], cache=True)
+issued = vault.add_api_token()
+vault.misses = Slow()
+thread = threading.Thread(target=vault.validate_api_token, args=("unknown",), daemon=True)
+thread.start()
+counting.wait()
+child = fork()
+if not child:
+    vault.misses = 0
+    os._exit(0 if vault.validate_api_token(issued.token) and vault.misses == 1 else 1)
+join(child)
+go_on.set()
+thread.join()
+assert vault.misses == 1
+vault.close()
+""",
+        tmp_path,
+    )
