@@ -28,6 +28,7 @@ class Growth(NamedTuple):
     bytes_on_disk: int
     days: float
     bytes_per_day: float
+    """0 also where nothing in the store is a day old: nothing can be told from that."""
     free_bytes: int | None
     """On the disk that it lies on; None where that isn't this machine's."""
 

@@ -166,6 +166,28 @@ def test_growth_is_told_by_what_is_new(url: str, clock: ManualClock, examine: Ca
     assert growing.full_in_days == growing.free_bytes / growing.bytes_per_day
 
 
+def test_growth_is_told_after_a_whole_day_only(url: str, clock: ManualClock, examine: Callable[..., Diagnosis]) -> None:
+    with get_repository(url, clock=clock) as vault:
+        for _ in range(10):
+            vault.add_api_token()
+    clock.advance(MICROSECOND)
+    fresh = examine()
+    clock.advance(DAY - 2 * MICROSECOND)
+    young = examine()
+    clock.advance(MICROSECOND)
+    grown = examine()
+
+    for diagnosis in (fresh, young):
+        assert diagnosis.growth is not None
+        assert diagnosis.growth.bytes_on_disk > 0
+        assert (diagnosis.growth.bytes_per_day, diagnosis.growth.full_in_days) == (0, None)
+        assert "disk_full_soon" not in found(diagnosis)
+    assert grown.growth is not None
+    assert grown.growth.days == 1
+    assert 0 < grown.growth.bytes_per_day <= grown.growth.bytes_on_disk
+    assert grown.growth.full_in_days
+
+
 def test_where_there_is_no_store_none_is_made(url: str, tmp_path: Path, examine: Callable[..., Diagnosis]) -> None:
     with pytest.raises(StoreNotFound):
         examine()
