@@ -20,6 +20,7 @@ from fusion_store import (
     SYSTEM_TENANT,
     AlreadyExists,
     OAuthTokenData,
+    OutcomeUnknown,
     StorageFull,
     TenantNotFound,
     TokenRepository,
@@ -122,6 +123,25 @@ def test_a_change_that_fails_fails_alone(repository: TokenRepository, path: Path
         assert described == [("first",), ("second",), ("standing",)]
         assert connection.execute("SELECT service, version FROM oauth_tokens").fetchall() == [("github", 1)]
         assert connection.execute("SELECT count(*) FROM tenants").fetchone() == (4,)
+    assert repository.check().ok
+
+
+def test_a_failure_that_undoes_the_transaction_takes_nobody_along(repository: TokenRepository, path: Path) -> None:
+    tenant = repository.add_api_token().hash
+    # As SQLite may do by itself where there is no room, memory or disk to go on with.
+    with raw(path) as connection:
+        connection.execute(
+            "CREATE TRIGGER undoing BEFORE INSERT ON oauth_tokens WHEN NEW.service = 'undoing' "
+            "BEGIN SELECT RAISE(ROLLBACK, 'undone'); END"
+        )
+    services = ("first", "undoing", "last")
+    operations: list[Callable[[], object]] = [
+        partial(repository.store_oauth_token, tenant, service, OAuthTokenData("x")) for service in services
+    ]
+    with gathered(repository, path, operations) as outcomes:
+        pass
+    assert [isinstance(outcome, Exception) for outcome in outcomes] == [False, True, False]
+    assert set(repository.list_oauth_tokens(tenant)) == {"first", "last"}
     assert repository.check().ok
 
 
@@ -288,6 +308,56 @@ repository.add_api_token()
 repository.close()
 """
     subprocess.run([sys.executable, "-c", code, str(path)], check=True)
+
+
+def test_an_interrupted_leader_leaves_the_outcome_of_each_unknown(repository: TokenRepository, path: Path) -> None:
+    assert isinstance(repository, SQLTokenRepository)
+    repository.store_oauth_token(SYSTEM_TENANT, "before", OAuthTokenData("x"))
+    leading, go_on = threading.Event(), threading.Event()
+    outcomes: dict[str, object] = {}
+
+    def lead(state: object) -> None:
+        leading.set()
+        assert go_on.wait(20)
+
+    def interrupted(state: object) -> None:
+        raise KeyboardInterrupt
+
+    def work(name: str, operation: Callable[[], object]) -> None:
+        try:
+            outcomes[name] = operation()
+        except BaseException as error:
+            outcomes[name] = type(error)
+
+    def started(name: str, operation: Callable[[], object]) -> threading.Thread:
+        thread = threading.Thread(target=work, args=(name, operation))
+        thread.start()
+        return thread
+
+    place = Place(SYSTEM_TENANT, Kind.OAUTH, "github")
+    change = partial(repository.change_secret, place, mode=repository.mode)
+    threads = [started("leader", partial(change, lead))]
+    assert leading.wait(20)
+    members = {
+        "written": partial(repository.store_oauth_token, SYSTEM_TENANT, "written", OAuthTokenData("x")),
+        "interrupting": partial(change, interrupted),
+        "waiting": partial(repository.store_oauth_token, SYSTEM_TENANT, "waiting", OAuthTokenData("x")),
+    }
+    for number, (name, operation) in enumerate(members.items(), 1):
+        threads.append(started(name, operation))
+        while waiting(repository) < number:
+            time.sleep(0.001)
+    go_on.set()
+    for thread in threads:
+        thread.join()
+
+    assert outcomes == {"leader": KeyboardInterrupt, **dict.fromkeys(members, OutcomeUnknown)}
+    with raw(path) as other:
+        other.execute("PRAGMA busy_timeout = 0")
+        other.execute("BEGIN IMMEDIATE")
+        other.execute("ROLLBACK")
+    repository.store_oauth_token(SYSTEM_TENANT, "after", OAuthTokenData("x"))
+    assert set(repository.list_oauth_tokens(SYSTEM_TENANT)) == {"before", "after"}
 
 
 def test_an_interrupted_change_leaves_no_lock_behind(repository: TokenRepository, path: Path) -> None:
