@@ -338,7 +338,7 @@ def test_an_interrupted_leader_leaves_the_outcome_of_each_unknown(repository: To
     change = partial(repository.change_secret, place, mode=repository.mode)
     threads = [started("leader", partial(change, lead))]
     assert leading.wait(20)
-    members = {
+    members: dict[str, Callable[[], object]] = {
         "written": partial(repository.store_oauth_token, SYSTEM_TENANT, "written", OAuthTokenData("x")),
         "interrupting": partial(change, interrupted),
         "waiting": partial(repository.store_oauth_token, SYSTEM_TENANT, "waiting", OAuthTokenData("x")),
