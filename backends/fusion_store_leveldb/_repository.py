@@ -237,7 +237,7 @@ class LevelDBTokenRepository(RecordRepository):
             if not before.tenant_exists:
                 raise TenantNotFound
             changes = Changes()
-            if after.secret is not None and after.secret is not before.secret:
+            if before.needs_mode(after):
                 rows.settle_mode(changes, session, mode)
             rows.put(changes, after.counter)
             if after.secret is None:

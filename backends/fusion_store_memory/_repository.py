@@ -214,7 +214,7 @@ class MemoryTokenRepository(RecordRepository):
             answer = change(before)
             if answer is None:
                 return None
-            if answer.secret is not None and answer.secret is not before.secret:
+            if before.needs_mode(answer):
                 self._settle(mode)
             self._record(of_change, audit, before, answer)
             state.counters[place] = answer.counter

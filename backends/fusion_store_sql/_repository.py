@@ -246,11 +246,12 @@ class SQLTokenRepository(RecordRepository):
             answer = change(before)
             if answer is None:
                 return None
+            if before.needs_mode(answer):
+                settle(connection, mode)
             table = _rows.SECRET_TABLES[place.kind]
             if answer.secret is None:
                 remove(connection, table, *secret_key(place))
             elif answer.secret is not secret:
-                settle(connection, mode)
                 write(connection, answer.secret, standing=secret)
             if answer.counter != counter:
                 write(connection, answer.counter, standing=counter)

@@ -22,6 +22,12 @@ class SecretState(Value, frozen=True):
     secret: SecretRecord | None
     counter: CounterRecord
 
+    def needs_mode(self, answer: SecretState) -> bool:
+        """Whether writing ``answer`` here puts a payload or the first record there is at this place."""
+        if self.secret is None and self.counter == CounterRecord(self.counter.place):
+            return True
+        return answer.secret is not None and answer.secret is not self.secret
+
 
 Change = Callable[[SecretState], SecretState | None]
 """Answers the state to write, or None when nothing is to be written; may raise, and then nothing is."""

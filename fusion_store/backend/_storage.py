@@ -50,9 +50,9 @@ class Storage(TokenRepository):
     - Times are microseconds since 1970-01-01 UTC. Hashes are 64 hex characters. ``payload`` is opaque.
     - A record that doesn't read as it was written is ``CorruptRecord``.
     - An operation that is given a ``mode`` settles it in the same step before it adds a token, tenant, code or
-      secret, or changes a secret (deleting one and claiming need no mode): ``settle_mode`` says from
-      the mark ``ENCRYPTION_MARK`` what to write there, or raises. A store is empty when it holds no tenant but
-      the system's, and nothing under that.
+      secret, or changes a secret, or a place is claimed that holds no record yet, not even counters
+      (``SecretState.needs_mode``): ``settle_mode`` says from the mark ``ENCRYPTION_MARK`` what to write there, or
+      raises. A store is empty when it holds no tenant but the system's, and nothing under that.
     - An operation that is given an ``audit`` entry records it in the same step, if it changes anything and the mark
       ``AUDIT_MARK`` stands: the kit's ``of_…`` functions say with which entries, ``extend_chains`` turns them into
       records, and these go through ``hand_to_sink`` before anything is made durable. Records outlive their tenant.

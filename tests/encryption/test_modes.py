@@ -59,11 +59,15 @@ def first_oauth_token(repository: TokenRepository) -> None:
     repository.store_oauth_token(SYSTEM_TENANT, "github", TOKEN)
 
 
+def first_claim(repository: TokenRepository) -> None:
+    repository.claim_refresh(SYSTEM_TENANT, "github", ttl=TTL)
+
+
 def first_code(repository: TokenRepository) -> None:
     repository.create_auth_code(SYSTEM_TENANT, "github", ttl=TTL)
 
 
-@pytest.mark.parametrize("write", [first_token, first_oauth_token, first_code])
+@pytest.mark.parametrize("write", [first_token, first_oauth_token, first_claim, first_code])
 def test_the_first_record_fixes_the_mode(vault: Vault, write: Callable[[TokenRepository], None]) -> None:
     with vault.sealed() as sealed:
         write(sealed)
@@ -73,7 +77,7 @@ def test_the_first_record_fixes_the_mode(vault: Vault, write: Callable[[TokenRep
         assert encryption(sealed) == "encrypted"
 
 
-@pytest.mark.parametrize("write", [first_token, first_oauth_token, first_code])
+@pytest.mark.parametrize("write", [first_token, first_oauth_token, first_claim, first_code])
 def test_a_plain_store_with_records_refuses_keys_and_stays_as_it_is(
     vault: Vault, raw: OpenRaw, write: Callable[[TokenRepository], None]
 ) -> None:

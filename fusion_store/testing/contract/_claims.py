@@ -9,6 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from fusion_store import (
+    SYSTEM_TENANT,
     ClaimLost,
     InvalidInput,
     RefreshClaim,
@@ -16,8 +17,25 @@ from fusion_store import (
     TokenRepository,
     VersionConflict,
 )
+from fusion_store.backend import (
+    ENCRYPTION_MARK,
+    CounterRecord,
+    Kind,
+    Place,
+    RecordRepository,
+    SecretState,
+    mode_of,
+)
 from fusion_store.testing import ManualClock
-from fusion_store.testing.contract._making import at_once, exported, new_tenant, oauth, outcomes, refused_field
+from fusion_store.testing.contract._making import (
+    at_once,
+    exported,
+    micros,
+    new_tenant,
+    oauth,
+    outcomes,
+    refused_field,
+)
 
 MINUTE = timedelta(minutes=1)
 MICROSECOND = timedelta(microseconds=1)
@@ -43,6 +61,26 @@ def test_a_claim_has_an_owner_by_default(repository: TokenRepository) -> None:
     claim = claimed(repository, new_tenant(repository))
 
     assert 1 <= len(claim.owner) <= 128
+
+
+def test_the_store_keeps_who_holds_a_claim(storage: RecordRepository, clock: ManualClock) -> None:
+    tenant = new_tenant(storage)
+    counters: list[CounterRecord] = []
+
+    def look(state: SecretState) -> None:
+        counters.append(state.counter)
+
+    storage.claim_refresh(tenant, "github", ttl=MINUTE, owner="worker 7")
+    storage.change_secret(Place(tenant, Kind.OAUTH, "github"), look, storage.mode)
+
+    deadline = micros(clock.now + MINUTE)
+    assert [(c.claim_owner, c.claim_fence, c.claim_deadline) for c in counters] == [("worker 7", 1, deadline)]
+
+
+def test_a_claim_that_comes_first_fixes_the_mode(storage: RecordRepository) -> None:
+    storage.claim_refresh(SYSTEM_TENANT, "github", ttl=MINUTE)
+
+    assert mode_of(storage.read_mark(ENCRYPTION_MARK)) is mode_of(storage.mode)
 
 
 def test_only_one_claim_is_live(repository: TokenRepository, clock: ManualClock) -> None:
