@@ -6,18 +6,18 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from hypothesis import HealthCheck, settings
 
-from tests.model.surroundings import ANEW, EXAMPLES, MEMORY
+from tests.fuzz.inputs import Stopwatch
+from tests.model.surroundings import EXAMPLES, MEMORY, SEED
 
-settings.register_profile(
-    "fuzz",
-    max_examples=EXAMPLES,
-    deadline=None,
-    database=None,
-    derandomize=not ANEW,
-    suppress_health_check=list(HealthCheck),
-)
+
+@pytest.fixture
+def timed() -> Iterator[Stopwatch]:
+    """What a test calls the parsers through."""
+    print(f"FUSION_STORE_TEST_SEED={SEED}")  # noqa: T201 - how to see it again
+    watch = Stopwatch()
+    yield watch
+    print(f"{EXAMPLES} inputs, the slowest call took {watch.record * 1000:.1f} ms of the processor")  # noqa: T201 - a figure
 
 
 @pytest.fixture

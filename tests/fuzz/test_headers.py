@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fusion_store import IssuedToken, TokenRepository, get_repository
 from fusion_store.http import BearerAuthMiddleware, BearerAuthWSGI
+from tests.fuzz.inputs import Stopwatch, fuzzed
 
 GOOD = b"<the token>"
 parts = st.one_of(
@@ -47,9 +47,10 @@ def lets_through(value: bytes, token: bytes) -> bool:
     return re.fullmatch(rb"(?i:bearer) +" + token, value.strip(b" \t")) is not None
 
 
-@settings(settings.get_profile("fuzz"))
-@given(headers=st.lists(values, max_size=2), query=st.binary(max_size=20) | st.just(b"access_token=x"))
-def test_asgi(vault: TokenRepository, issued: IssuedToken, headers: list[bytes], query: bytes) -> None:
+@fuzzed(headers=st.lists(values, max_size=2), query=st.binary(max_size=20) | st.just(b"access_token=x"))
+def test_asgi(
+    vault: TokenRepository, issued: IssuedToken, timed: Stopwatch, headers: list[bytes], query: bytes
+) -> None:
     token = issued.token.encode()
     sent = [value.replace(GOOD, token) for value in headers]
     statuses: list[int] = []
@@ -72,14 +73,13 @@ def test_asgi(vault: TokenRepository, issued: IssuedToken, headers: list[bytes],
         "query_string": query,
         "headers": [(b"authorization", value) for value in sent],
     }
-    asyncio.run(BearerAuthMiddleware(application, vault)(scope, receive, send))
+    timed(lambda: asyncio.run(BearerAuthMiddleware(application, vault)(scope, receive, send)))
     good = len(sent) == 1 and lets_through(sent[0], token) and b"access_token" not in query
     assert statuses == [200] if good else statuses[0] in (400, 401)
 
 
-@settings(settings.get_profile("fuzz"))
-@given(value=values)
-def test_wsgi(vault: TokenRepository, issued: IssuedToken, value: bytes) -> None:
+@fuzzed(value=values)
+def test_wsgi(vault: TokenRepository, issued: IssuedToken, timed: Stopwatch, value: bytes) -> None:
     token = issued.token.encode()
     sent = value.replace(GOOD, token)
     statuses: list[str] = []
@@ -98,5 +98,5 @@ def test_wsgi(vault: TokenRepository, issued: IssuedToken, value: bytes) -> None
         "QUERY_STRING": "",
         "HTTP_AUTHORIZATION": sent.decode("latin-1"),
     }
-    list(BearerAuthWSGI(application, vault)(environ, start))
+    timed(lambda: list(BearerAuthWSGI(application, vault)(environ, start)))
     assert statuses == ["200"] if lets_through(sent, token) else statuses[0] in ("400", "401")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example
 from hypothesis import strategies as st
 
 from fusion_store import (
@@ -23,6 +23,7 @@ from fusion_store import (
     TokenRepository,
     get_repository,
 )
+from tests.fuzz.inputs import Stopwatch, fuzzed
 
 HOUR = timedelta(hours=1)
 TABLES = (
@@ -52,11 +53,11 @@ def furnish(vault: TokenRepository) -> tuple[str, str, str, str]:
     return issued.token, issued.hash, other.hash, vault.create_auth_code(issued.hash, "login", ttl=HOUR)
 
 
-def use(url: str, known: tuple[str, str, str, str]) -> None:
+def use(url: str, known: tuple[str, str, str, str], timed: Stopwatch) -> None:
     """All that a host may do; no other errors than the vault's own come out of it."""
     token, tenant, other, code = known
     try:
-        vault = get_repository(url, create=False)
+        vault = timed(lambda: get_repository(url, create=False))
     except FusionStoreError:
         return
     operations: Iterable[Callable[[], Any]] = (
@@ -89,31 +90,30 @@ def use(url: str, known: tuple[str, str, str, str]) -> None:
         vault.flush,
     )
     try:
-        assert isinstance(vault.check().ok, bool)
-        assert isinstance(vault.health().ok, bool)
+        assert isinstance(timed(vault.check).ok, bool)
+        assert isinstance(timed(vault.health).ok, bool)
         for operation in operations:
             with suppress(FusionStoreError):
-                operation()
-        vault.check()
+                timed(operation)
+        timed(vault.check)
     finally:
         with suppress(FusionStoreError):
-            vault.close()
+            timed(vault.close)
 
 
-def test_rows_of_sqlite(place: Path) -> None:
+def test_rows_of_sqlite(place: Path, timed: Stopwatch) -> None:
     url = f"sqlite:///{place}/vault.db"
     with get_repository(url, audit=True) as vault:
         known = furnish(vault)
 
-    @settings(settings.get_profile("fuzz"))
-    @given(table=st.sampled_from(TABLES), row=at, column=at, value=anything)
+    @fuzzed(table=st.sampled_from(TABLES), row=at, column=at, value=anything)
     @example(table="tenants", row=0.0, column=0.0, value=b"")
     @example(table="audit_chains", row=0.0, column=0.5, value=b"")
     @example(table="audit_chains", row=0.0, column=0.0, value=b"")
     @example(table="audit_records", row=0.0, column=0.0, value="\0")
     @example(table="marks", row=0.0, column=0.99, value=0)
     @example(table="marks", row=0.5, column=0.99, value=0)
-    def reads(table: str, row: float, column: float, value: Any) -> None:
+    def reads(timed: Stopwatch, table: str, row: float, column: float, value: Any) -> None:
         for left in place.glob("altered.db*"):
             left.unlink()
         altered = place / "altered.db"
@@ -129,21 +129,20 @@ def test_rows_of_sqlite(place: Path) -> None:
                 database.execute(f"UPDATE {table} SET {name} = ? WHERE rowid = ?", (value, rows[int(row * len(rows))]))
             except sqlite3.IntegrityError:
                 return
-        use(f"sqlite:///{altered}", known)
+        use(f"sqlite:///{altered}", known, timed)
 
-    reads()
+    reads(timed=timed)
 
 
-def test_values_of_leveldb(place: Path) -> None:
+def test_values_of_leveldb(place: Path, timed: Stopwatch) -> None:
     plyvel = pytest.importorskip("plyvel", reason="its driver isn't installed")
 
     url = f"leveldb:///{place}/vault"
     with get_repository(url, audit=True) as vault:
         known = furnish(vault)
 
-    @settings(settings.get_profile("fuzz"))
-    @given(row=at, cut=st.integers(0, 80), value=st.binary(max_size=80), new_key=st.none() | st.binary(max_size=80))
-    def reads(row: float, cut: int, value: bytes, new_key: bytes | None) -> None:
+    @fuzzed(row=at, cut=st.integers(0, 80), value=st.binary(max_size=80), new_key=st.none() | st.binary(max_size=80))
+    def reads(timed: Stopwatch, row: float, cut: int, value: bytes, new_key: bytes | None) -> None:
         altered = place / "altered"
         shutil.rmtree(altered, ignore_errors=True)
         shutil.copytree(place / "vault", altered)
@@ -151,6 +150,6 @@ def test_values_of_leveldb(place: Path) -> None:
             entries = list(database)
             key, standing = entries[int(row * len(entries))]
             database.put(key if new_key is None else key[:cut] + new_key, standing[:cut] + value)
-        use(f"leveldb:///{altered}", known)
+        use(f"leveldb:///{altered}", known, timed)
 
-    reads()
+    reads(timed=timed)
