@@ -105,13 +105,12 @@ def test_a_dump_that_inflates_to_much_takes_little_memory(place: Path, filling: 
     assert peak < 32 * MEGABYTE
 
 
-@fuzzed(
-    lines=st.lists(
-        st.binary(max_size=50)
-        | st.sampled_from([b"aws-kms:", b"aws-kms:e30", b"#", b"", b"A" * 43 + b"=", b"A" * 44, b"B" * 43 + b"="]),
-        max_size=4,
-    )
+key_lines = st.binary(max_size=50) | st.sampled_from(
+    [b"aws-kms:", b"aws-kms:e30", b"#", b"", b"A" * 43 + b"=", b"A" * 44, b"B" * 43 + b"="]
 )
+
+
+@fuzzed(lines=st.lists(key_lines, max_size=4))
 def test_a_key_file(place: Path, timed: Stopwatch, monkeypatch: pytest.MonkeyPatch, lines: list[bytes]) -> None:
     path = place / "keys"
     path.touch(mode=0o600)

@@ -9,11 +9,10 @@ import time
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fusion_store import InvalidInput
-from fusion_store.importing import plan_import
 from fusion_store.importing._bolt import MAX_DEPTH, Bucket, read_bolt
 from tests.importing.files import (
     SAMPLES,
@@ -280,25 +279,6 @@ def test_an_altered_page_header_is_refused_or_read_within_bounds(
         copy[number * 4096 + at] = byte
     found = outcome(bytes(copy))
     assert found is None or size_of(found) <= len(copy)
-
-
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(name=st.sampled_from(list(CONTENTS)), spots=changes)
-def test_an_altered_file_leads_to_a_plan_or_to_an_error_of_ours(
-    tmp_path: Path, name: str, spots: list[tuple[float, bytes]]
-) -> None:
-    path = tmp_path / "altered.db"
-    path.write_bytes(altered(CONTENTS[name], spots))
-    began = time.monotonic()
-    try:
-        plan = plan_import(None, path)
-    except InvalidInput as error:
-        told = str(error)
-    else:
-        told = repr((plan.invalid, plan.orphans, plan.superseded))
-        assert len(plan.records) < 100
-    assert "sample-" not in told
-    assert time.monotonic() - began < 2
 
 
 @given(content=st.binary(max_size=200))
