@@ -135,6 +135,10 @@ class ServerLocation(Location):
             _create_lock(guard)
             with guard.begin():
                 guard.execute(select(_lock).where(_lock.c.id == _LOCKED).with_for_update())
+                if self.atomic_ddl:
+                    yield guard
+                    return
+                # The server ends the transaction, and with it the lock, at each change of the schema.
                 with self._connection() as connection, connection.begin():
                     yield connection
 
@@ -175,8 +179,7 @@ class ServerLocation(Location):
 def _create_lock(connection: Connection) -> None:
     """Make the row that migrations lock.
 
-    A row is the one lock that every server has, behind every pooler. It is held by a connection of its own, since
-    MariaDB ends the transaction at each change of the schema.
+    A row is the one lock that every server has, behind every pooler.
     """
     for attempt in range(1, _LOCK_ATTEMPTS + 1):
         try:

@@ -6,7 +6,9 @@ import pytest
 from sqlalchemy import Connection, make_url
 
 from fusion_store import ReadOnly, TokenRepository, Unavailable, get_repository
+from fusion_store._registry import find_backend
 from fusion_store_sql import SQLTokenRepository
+from fusion_store_sql._backend import _locate
 from tests.servers.conftest import rows
 
 
@@ -38,6 +40,17 @@ def test_a_database_that_takes_no_writes_is_read_only_and_still_read(
             standby.add_api_token()
         assert standby.check().ok
         raw.exec_driver_sql(f"ALTER DATABASE {database_of(url)} RESET default_transaction_read_only")
+
+
+def test_the_schema_moves_in_the_transaction_that_keeps_others_out(repository: TokenRepository, url: str) -> None:
+    # Behind a pooler whose connections are all held by those who wait, there is no second one.
+    with _locate(find_backend(url)[1]).migrating() as connection:
+        under_way = rows(
+            connection,
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
+            "AND backend_type = 'client backend' AND xact_start IS NOT NULL",
+        )
+    assert under_way == [(1,)]
 
 
 def test_encryption_on_the_wire_is_used_where_it_is_asked_for(url: str, raw: Connection) -> None:
