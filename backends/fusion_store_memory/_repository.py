@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from os import PathLike
@@ -38,12 +38,9 @@ from fusion_store.backend import (
     SecretState,
     TenantCounts,
     TenantRecord,
-    extend_chains,
     of_change,
     of_code,
     of_new_token,
-    of_purged_place,
-    of_purged_token,
     of_removed_token,
     of_rotation,
     of_store,
@@ -51,6 +48,8 @@ from fusion_store.backend import (
     refuse_conflict,
     settle_mode,
 )
+from fusion_store_memory import _audit as trail
+from fusion_store_memory._purge import find_expired
 from fusion_store_memory._state import State
 
 P = ParamSpec("P")
@@ -279,56 +278,29 @@ class MemoryTokenRepository(RecordRepository):
 
     def _record(self, rule: Callable[P, list[AuditEntry]], *arguments: P.args, **named: P.kwargs) -> None:
         """The last step before a change: it may fail, and what follows may not."""
-        if AUDIT_MARK in self._state.marks:
+        if trail.is_audited(self._state):
             self._append(rule(*arguments, **named))
 
     def _append(self, entries: Iterable[AuditEntry]) -> None:
-        state = self._state
-        chains = dict(state.chains)
-        records = extend_chains(chains, entries)
-        self.hand_to_sink(records)
-        state.chains = chains
-        for record in records:
-            state.audit[record.tenant_hash, record.sequence] = record
+        trail.append(self._state, entries, self.hand_to_sink)
 
     def scan_audit_records(
         self, tenant_hash: str | None, after: tuple[int, int, str] | None, limit: int
     ) -> list[AuditRecord]:
         with self._state.lock:
-            records = list(self._state.audit.values())
-        if tenant_hash is None:
-            at = None if after is None else (after[0], after[2], after[1])
-            found = sorted(records, key=_audit_order)
-            return [record for record in found if at is None or _audit_order(record) > at][:limit]
-        found = sorted((r for r in records if r.tenant_hash == tenant_hash), key=lambda record: record.sequence)
-        return [record for record in found if after is None or record.sequence > after[1]][:limit]
+            return trail.scan_records(self._state, tenant_hash, after, limit)
 
     def scan_audit_chains(self, after: str | None, limit: int) -> list[AuditChain]:
         with self._state.lock:
-            strays = {tenant: AuditChain(tenant) for tenant, _ in self._state.audit}
-            chains = strays | self._state.chains
-        return [chains[tenant] for tenant in sorted(chains) if after is None or tenant > after][:limit]
+            return trail.scan_chains(self._state, after, limit)
 
     def cut_audit_chains(self, before: int, limit: int, *, audit: AuditEntry | None = None) -> int:
-        state = self._state
-        with state.lock:
-            cut: list[AuditRecord] = []
-            for tenant, chain in sorted(state.chains.items()):
-                for sequence in range(chain.first, chain.last + 1):
-                    record = state.audit.get((tenant, sequence))
-                    if record is None or record.recorded_at >= before or len(cut) == limit:
-                        break
-                    cut.append(record)
-            if not cut:
-                return 0
-            self._record(of_store, audit, before=before, records=len(cut))
-            for record in cut:
-                del state.audit[record.tenant_hash, record.sequence]
-                chain = replace(state.chains[record.tenant_hash], first=record.sequence + 1)
-                state.chains[record.tenant_hash] = chain
-                if chain.first > chain.last and chain.tenant_hash not in (*state.tenants, ""):
-                    del state.chains[record.tenant_hash]
-            return len(cut)
+        with self._state.lock:
+            old = trail.find_old(self._state, before, limit)
+            if old:
+                self._record(of_store, audit, before=before, records=len(old))
+                trail.cut(self._state, old)
+            return len(old)
 
     def change_signal(self) -> int:
         return self._state.signal
@@ -396,59 +368,11 @@ class MemoryTokenRepository(RecordRepository):
         return len(replaced)
 
     def purge_records(self, now: int, limit: int, *, audit: AuditEntry | None = None) -> dict[str, int]:
-        state = self._state
-        with state.lock:
-            codes = [h for h, c in state.codes.items() if c.expires_at <= now][:limit]
-            credentials = [p for p, s in state.secrets.items() if s.is_absent(now)][:limit]
-            claims = [
-                place
-                for place, counter in state.counters.items()
-                if counter.claim_deadline is not None and counter.claim_deadline <= now
-            ][:limit]
-            tokens = self._purgeable_tokens(now)[:limit]
-            counters = [p for p in state.counters if _is_of_system_credential(p) and p not in state.secrets][:limit]
-            entries: list[AuditEntry] = []
-            for hash in codes:
-                entries += of_purged_place(audit, "auth_code.purge", state.codes[hash].place)
-            for place in credentials:
-                entries += of_purged_place(audit, "credentials.purge", place)
-            for place in claims:
-                entries += of_purged_place(audit, "refresh.purge", place)
-            for hash in tokens:
-                entries += of_purged_token(audit, state.tokens[hash].tenant_hash, hash)
-            self._record(list, entries)
-            for hash in codes:
-                del state.codes[hash]
-            for place in credentials:
-                del state.secrets[place]
-            for place in claims:
-                state.counters[place] = replace(state.counters[place], claim_owner=None, claim_deadline=None)
-            for hash in tokens:
-                del state.tokens[hash]
-                state.signal += 1
-            for place in counters:
-                del state.counters[place]
-        return {
-            "codes": len(codes),
-            "claims": len(claims),
-            "credentials": len(credentials),
-            "api_tokens": len(tokens),
-            "counters": len(counters),
-        }
-
-    def _purgeable_tokens(self, now: int) -> list[str]:
-        expired: dict[str, list[APITokenRecord]] = defaultdict(list)
-        with_live_token = set()
-        for token in self._state.tokens.values():
-            if token.expires_at is not None and token.expires_at <= now:
-                expired[token.tenant_hash].append(token)
-            else:
-                with_live_token.add(token.tenant_hash)
-        purgeable = []
-        for tenant_hash, tokens in expired.items():
-            tokens.sort(key=_token_order)
-            purgeable += tokens if tenant_hash in with_live_token else tokens[:-1]
-        return [token.hash for token in purgeable]
+        with self._state.lock:
+            expired = find_expired(self._state, now, limit)
+            self._record(expired.audited, audit)
+            expired.delete(self._state)
+            return expired.counts()
 
     def count_records(self, now: int) -> StoreStats:
         with self._state.lock:
@@ -478,10 +402,6 @@ def _token_order(token: APITokenRecord) -> tuple[int, str]:
     return token.created_at, token.hash
 
 
-def _audit_order(record: AuditRecord) -> tuple[int, str, int]:
-    return record.recorded_at, record.tenant_hash, record.sequence
-
-
 def _home(state: State, record: Record) -> tuple[dict[Any, Any], object, str]:
     """The dict that a record belongs in, its key there, and its tenant."""
     match record:
@@ -495,7 +415,3 @@ def _home(state: State, record: Record) -> tuple[dict[Any, Any], object, str]:
             return state.counters, record.place, record.place.tenant_hash
         case AuthCodeRecord():
             return state.codes, record.hash, record.place.tenant_hash
-
-
-def _is_of_system_credential(place: Place) -> bool:
-    return place.tenant_hash == SYSTEM_TENANT and place.kind is Kind.CREDENTIAL
