@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import datetime
@@ -13,15 +12,7 @@ from typing import Final, ParamSpec
 
 from msgspec.structs import replace
 
-from fusion_store import (
-    SYSTEM_TENANT,
-    AlreadyExists,
-    CorruptRecord,
-    CorruptStore,
-    StorageIO,
-    StoreStats,
-    TenantNotFound,
-)
+from fusion_store import SYSTEM_TENANT, AlreadyExists, StoreStats, TenantNotFound
 from fusion_store.backend import (
     AUDIT_MARK,
     ENCRYPTION_MARK,
@@ -59,6 +50,7 @@ from fusion_store_leveldb import _keys as keys
 from fusion_store_leveldb import _rows as rows
 from fusion_store_leveldb import _survey as survey
 from fusion_store_leveldb._handle import Stripes
+from fusion_store_leveldb._last_used import write_last_used
 from fusion_store_leveldb._opening import back_up, open_handle
 from fusion_store_leveldb._purge import Purge
 from fusion_store_leveldb._session import Changes, Session, View
@@ -67,9 +59,6 @@ P = ParamSpec("P")
 
 LOCK_TIMEOUT: Final = 5.0
 """Seconds to wait for a store that another process holds, unless the caller says otherwise."""
-
-_DAMAGE: Final = (CorruptRecord, CorruptStore)
-"""What the last use of one token meets; the others' times must not wait until that is repaired."""
 
 
 class LevelDBTokenRepository(RecordRepository):
@@ -162,30 +151,8 @@ class LevelDBTokenRepository(RecordRepository):
                 return True
 
     def touch_api_tokens(self, last_used: Mapping[str, int]) -> None:
-        by_stripe: dict[int, list[tuple[str, str]]] = defaultdict(list)
-        if not last_used:
-            return
-        with self._handle.use() as session:
-            for hash in last_used:
-                try:
-                    found = rows.find_token(session, hash)
-                except _DAMAGE:
-                    continue
-                if found is not None:
-                    tenant_hash = found.location.tenant_hash
-                    by_stripe[self._stripes.number(tenant_hash)].append((tenant_hash, hash))
-        sessions = {session}
-        for tokens in by_stripe.values():
-            with self._stripes.hold(*(tenant_hash for tenant_hash, _ in tokens)), self._handle.use() as session:
-                sessions.add(session)
-                changes = Changes()
-                for _, hash in tokens:
-                    _touch(changes, session, hash, last_used[hash])
-                session.write(changes, sync=False)
-        with self._handle.use() as session:
-            if sessions != {session}:
-                raise StorageIO("the store was reopened while last-used times were written")
-            session.write(Changes())
+        if last_used:
+            write_last_used(self._handle, self._stripes, last_used)
 
     def scan_api_tokens(
         self, tenant_hash: str | None, after: tuple[int, str] | None, limit: int
@@ -464,15 +431,6 @@ class LevelDBTokenRepository(RecordRepository):
         finally:
             with self._signalling:
                 self._signal += 1
-
-
-def _touch(changes: Changes, view: View, hash: str, used_at: int) -> None:
-    try:
-        token = rows.read_token(view, hash)
-    except _DAMAGE:
-        return
-    if token is not None and (token.last_used is None or token.last_used < used_at):
-        rows.put(changes, replace(token, last_used=used_at))
 
 
 def _identity(record: Record) -> tuple[str, tuple[type[Record], object]]:
