@@ -62,12 +62,15 @@ def test_what_is_answered_from_memory_is_handed_on_too() -> None:
         issued = repository.add_api_token(expires_at=clock.now + HOUR)
         for _ in range(3):
             assert repository.validate_api_token(issued.token)
+        made_at = clock.now
         assert isinstance(repository, CachedTokenRepository)
         assert repository.recall_api_token(issued.token)
         clock.advance(HOUR)
         assert repository.recall_api_token(issued.token) is None
         assert repository.validate_api_token(issued.token) is None
-    assert [attempt.outcome for attempt in attempts] == ["accepted"] * 4 + ["expired"]
+    assert [(attempt.outcome, attempt.at) for attempt in attempts] == (
+        [("accepted", made_at)] * 4 + [("expired", made_at + HOUR)]
+    )
     assert {attempt.token_id for attempt in attempts} == {issued.hash[:16]}
 
 

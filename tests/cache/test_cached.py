@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -101,7 +102,7 @@ def test_a_live_token_is_read_once(vault: CachedTokenRepository, storage: Counti
 
     validate(vault, *[issued] * 5)
 
-    assert storage.reads == 1
+    assert storage.reads == vault.misses == 1
 
 
 def test_what_is_not_live_is_asked_for_each_time(
@@ -114,7 +115,7 @@ def test_what_is_not_live_is_asked_for_each_time(
         assert vault.validate_api_token(issued.token) is None
         assert vault.validate_api_token("unknown") is None
 
-    assert storage.reads == 6
+    assert storage.reads == vault.misses == 6
     vault.add_api_token()
 
 
@@ -234,6 +235,19 @@ def test_what_was_read_before_a_revocation_is_not_remembered(vault: CachedTokenR
     assert vault.validate_api_token(issued.token) is None
 
 
+def test_a_revocation_elsewhere_is_seen_by_looking_at_the_signal(storage: Counting) -> None:
+    # The bound never passes: only the look that is taken four times in it can tell.
+    options = CacheOptions(bound=timedelta(milliseconds=40), monotonic=lambda: 1000.0)
+    with CachedTokenRepository(storage, options) as vault:
+        for _ in range(2):
+            issued = vault.add_api_token()
+            validate(vault, issued, issued)
+            storage.remove_api_token(issued.hash)
+            until = time.monotonic() + 30
+            while vault.validate_api_token(issued.token) is not None:
+                assert time.monotonic() < until
+
+
 def test_past_the_bound_nothing_is_answered_without_a_look_at_the_store(
     vault: CachedTokenRepository, storage: Counting, monotonic: Monotonic
 ) -> None:
@@ -271,6 +285,20 @@ def test_each_answer_from_memory_is_a_use(vault: CachedTokenRepository, storage:
         assert known is not None
         assert known.last_used == last
     assert storage.reads == 3
+
+
+def test_the_last_use_in_an_answer_does_not_go_back_with_the_clock(
+    vault: CachedTokenRepository, storage: Counting, clock: ManualClock
+) -> None:
+    issued = vault.add_api_token()
+    validate(storage, issued)
+    storage.flush()
+    used = clock.now
+
+    clock.advance(-SECOND)
+    answers = [vault.validate_api_token(issued.token) for _ in range(3)]
+
+    assert [known and known.last_used for known in answers] == [used] * 3
 
 
 def test_a_closed_repository_answers_nothing_from_memory(vault: CachedTokenRepository, storage: Counting) -> None:

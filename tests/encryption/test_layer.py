@@ -9,7 +9,7 @@ import pytest
 
 from fusion_store import OAuthTokenData, StoreClosed, TokenRepository
 from fusion_store.backend import RecordRepository, Storage
-from fusion_store.layers import EncryptedTokenRepository, Layer
+from fusion_store.layers import CachedTokenRepository, EncryptedTokenRepository, Layer
 from tests.encryption.vaults import Vault, storage
 
 STORAGE_OPERATIONS = {
@@ -17,6 +17,7 @@ STORAGE_OPERATIONS = {
     for name, member in inspect.getmembers(Storage, inspect.isfunction)
     if not name.startswith("_") and not hasattr(TokenRepository, name)
 }
+CHECKS = {"check_payload", "check_outgoing", "check_incoming"}
 
 
 def test_the_storage_operations_are_those_that_are_known() -> None:
@@ -28,11 +29,14 @@ def test_the_storage_operations_are_those_that_are_known() -> None:
 
 def test_a_layer_defines_every_storage_operation_itself() -> None:
     defined = {name for name, member in vars(Layer).items() if inspect.isfunction(member) and name[0] != "_"}
-    assert defined == STORAGE_OPERATIONS | {"check_payload", "check_outgoing", "check_incoming"}
+    assert defined == STORAGE_OPERATIONS | CHECKS
 
 
-@pytest.mark.parametrize("operation", sorted(STORAGE_OPERATIONS - {"after_fork", "close_storage"}))
-def test_a_layer_hands_arguments_down_and_answers_up(operation: str) -> None:
+@pytest.mark.parametrize("layered", [Layer, CachedTokenRepository])
+@pytest.mark.parametrize("operation", sorted(STORAGE_OPERATIONS - {"after_fork", "close_storage"} | CHECKS))
+def test_a_layer_hands_arguments_down_and_answers_up(
+    operation: str, layered: Callable[[RecordRepository], Layer]
+) -> None:
     class Recorded:
         clock, token_prefix, guard, backend_name = None, None, None, "recorded"
 
@@ -45,14 +49,14 @@ def test_a_layer_hands_arguments_down_and_answers_up(operation: str) -> None:
 
     seen: list[tuple[str, tuple[object, ...]]] = []
     answer = object()
-    layer = Layer(Recorded())  # type: ignore[arg-type]
-    parameters = list(inspect.signature(getattr(Storage, operation)).parameters.values())[1:]
+    layer = layered(Recorded())  # type: ignore[arg-type]
+    signature = inspect.signature(getattr(RecordRepository, operation))
+    parameters = list(signature.parameters.values())[1:]
     named = {parameter.name: object() for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY}
     arguments = tuple(object() for parameter in parameters if parameter.name not in named)
-    returns = inspect.signature(getattr(Storage, operation)).return_annotation
     found = getattr(layer, operation)(*arguments, **named)
     assert seen == [(operation, (*arguments, *named.items()))]
-    assert found is (None if returns == "None" else answer)
+    assert found is (None if signature.return_annotation == "None" else answer)
 
 
 def test_a_layer_has_the_signatures_of_the_storage() -> None:

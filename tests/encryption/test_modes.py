@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from fusion_store import (
     SYSTEM_TENANT,
+    CorruptRecord,
     EncryptionError,
     FusionStoreError,
     NotEncrypted,
@@ -23,7 +24,16 @@ from fusion_store import (
     WrongKey,
     get_repository,
 )
-from fusion_store.backend import PLAIN_MARK, MarkRecord, Mode, SecretRecord, TenantCounts, mode_of
+from fusion_store.backend import (
+    PLAIN_MARK,
+    Kind,
+    MarkRecord,
+    Mode,
+    Place,
+    SecretRecord,
+    TenantCounts,
+    mode_of,
+)
 from fusion_store.layers import Cipher, EncryptedTokenRepository, Key, Keyring
 from fusion_store_memory import MemoryTokenRepository
 from fusion_store_memory._state import State
@@ -236,6 +246,36 @@ def test_plain_records_are_sealed_on_their_way_into_a_sealed_store(vault: Vault)
     assert len(payloads) == len(contents.rows)
     assert not any(b"canary" in payload for payload in payloads)
     assert all(contents.read(target, row) is not None for row in contents.rows)
+
+
+@pytest.mark.parametrize("backend", ["memory"])
+def test_plain_records_are_sealed_when_they_take_the_place_of_others(vault: Vault) -> None:
+    source = vault.elsewhere("source").open()
+    contents = fill(source, vault.clock.now, secret="canary")
+    target = vault.sealed()
+    assert isinstance(target, EncryptedTokenRepository)
+    plain = all_records(storage(source))
+    target.import_records(plain)
+    before = all_records(storage(target))
+
+    assert target.insert_records(plain, target.mode, lambda _, __: None) == 0
+    assert all_records(storage(target)) == before
+
+    assert target.insert_records(plain, target.mode, lambda _, incoming: incoming) == len(plain)
+    after = all_records(storage(target))
+    assert not any(b"canary" in getattr(record, "payload", b"") for record in after)
+    assert after != before
+    assert all(contents.read(target, row) is not None for row in contents.rows)
+
+
+@pytest.mark.parametrize("backend", ["memory"])
+def test_a_plain_record_that_does_not_read_is_not_taken_into_a_sealed_store(vault: Vault) -> None:
+    tenant = vault.sealed().add_api_token().metadata.tenant_hash
+    target = vault.sealed()
+    damaged = SecretRecord(Place(tenant, Kind.OAUTH, "github"), b"{", None, 0, 0, 1)
+    with pytest.raises(CorruptRecord):
+        target.import_records([damaged])
+    assert target.get_oauth_token(tenant, "github") is None
 
 
 def test_records_that_were_altered_on_their_way_are_refused(vault: Vault) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import time
 from datetime import timedelta
 
 import pytest
@@ -33,8 +34,10 @@ def test_every_operation_of_the_interface_is_observed() -> None:
 def test_answers_and_errors_come_through() -> None:
     first, second = Notebook(), Notebook()
     with ObservedTokenRepository(get_repository("memory://"), first, second) as vault:
-        issued = vault.add_api_token("Ada")
-        assert vault.validate_api_token(issued.token) is not None
+        issued = vault.add_api_token("Ada", scopes=["read"])
+        validated = vault.validate_api_token(issued.token)
+        assert validated is not None
+        assert (validated.description, validated.scopes) == ("Ada", ("read",))
         with pytest.raises(TenantNotFound):
             vault.store_oauth_token("f" * 64, "github", OAuthTokenData("secret"))
 
@@ -97,3 +100,18 @@ def test_what_is_slow_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
         vault.stats()
 
     assert "stats: ok" in caplog.text
+
+
+def test_a_refresh_is_logged_with_its_service_and_how_long_it_took(caplog: pytest.LogCaptureFixture) -> None:
+    before = time.perf_counter()
+    with caplog.at_level(logging.DEBUG, "fusion_store.operations"), LogObserver().refresh("github"):
+        within = time.perf_counter()
+        time.sleep(0.001)
+        shortest = time.perf_counter() - within
+    longest = time.perf_counter() - before
+
+    (record,) = caplog.records
+    told = vars(record)
+    assert (told["operation"], told["service"], told["outcome"]) == ("refresh", "github", "ok")
+    assert shortest * 1000 <= told["duration_ms"] <= longest * 1000
+    assert record.getMessage() == f"refresh: ok in {told['duration_ms']:.1f} ms"

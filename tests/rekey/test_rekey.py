@@ -170,6 +170,15 @@ def test_counting_needs_no_keys(url: str, sealed: list[str]) -> None:
     assert counts.key_ids() == {OLD.key_id}
 
 
+def test_counting_finds_an_envelope_that_names_no_known_cipher(url: str, sealed: list[str]) -> None:
+    with storage_of(url) as storage:
+        record = raw_records(storage)[0]
+        storage.replace_payloads([(record, record.payload[:12] + b"\x09" + record.payload[13:])])
+        counts = count_seals(storage)
+    assert counts.damaged == 1
+    assert counts.seals.total() == 3 * 5
+
+
 def test_a_plain_store_is_sealed_and_opened_again(url: str) -> None:
     with get_repository(url) as repository:
         hashes = fill(repository)
