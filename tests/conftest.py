@@ -43,6 +43,7 @@ collect_ignore = [
     *["servers", "cache/test_frozen.py"] * (len(_NO_SERVER) == len(VARIABLES)),
     *["chaos"] * (not SERVERS),
     *["crash"] * ("FUSION_STORE_TEST_CRASH" not in os.environ),
+    *["mutation"] * ("FUSION_STORE_TEST_MUTATION" not in os.environ),
     *["soak"] * ("FUSION_STORE_TEST_SOAK_SECONDS" not in os.environ),
 ]
 
