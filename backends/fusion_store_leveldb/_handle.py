@@ -86,15 +86,19 @@ class Stripes:
     def __init__(self) -> None:
         self._locks = tuple(threading.Lock() for _ in range(_STRIPES + 1))
 
-    @contextmanager
-    def hold(self, *hashes: str) -> Iterator[None]:
+    def hold(self, *hashes: str) -> AbstractContextManager[object]:
         """Hold the locks of these tenants, taken in an order that is the same for all."""
+        stripes = {self.number(hash) for hash in hashes}
+        return self._locks[stripes.pop()] if len(stripes) == 1 else self._hold_each(sorted(stripes))
+
+    @contextmanager
+    def _hold_each(self, stripes: list[int]) -> Iterator[None]:
         with ExitStack() as held:
-            for stripe in sorted({self.number(hash) for hash in hashes}):
+            for stripe in stripes:
                 held.enter_context(self._locks[stripe])
             yield
 
-    def hold_all(self) -> AbstractContextManager[None]:
+    def hold_all(self) -> AbstractContextManager[object]:
         """Hold the locks of all tenants, and of the store's own."""
         return self.hold("", *(f"{stripe:02x}" for stripe in range(_STRIPES)))
 

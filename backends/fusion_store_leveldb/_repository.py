@@ -259,7 +259,7 @@ class LevelDBTokenRepository(RecordRepository):
         else:
             changes.put(keys.mark(name), codec.encode_bytes(value))
         # Whoever changes something relies on the marks that it found.
-        held: AbstractContextManager[None] = nullcontext()
+        held: AbstractContextManager[object] = nullcontext()
         if name in (ENCRYPTION_MARK, AUDIT_MARK):
             held = self._stripes.hold_all()
         elif audit is not None:
@@ -417,7 +417,8 @@ class LevelDBTokenRepository(RecordRepository):
         Where the store isn't of that mode yet, all locks are held, so that nobody settles another one meanwhile.
         """
         with self._stripes.hold(*hashes), self._handle.use() as session:
-            if mode_of(rows.read_mark(session, ENCRYPTION_MARK)) is mode_of(mode):
+            standing = rows.read_mark(session, ENCRYPTION_MARK)
+            if standing == mode or mode_of(standing) is mode_of(mode):
                 yield session
                 return
         with self._stripes.hold_all(), self._handle.use() as session:

@@ -25,7 +25,7 @@ from tests.servers.databases import VARIABLES, new_database, server_url
 ROUNDS = int(os.environ.get("FUSION_STORE_TEST_ROUNDS", "3"))
 PROCESSES = 8
 THREADS = 8
-LEASE_SECONDS = 4.0
+LEASE_SECONDS = 8.0
 SERVERS = [server for server in VARIABLES if server_url(server)]
 
 
