@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from heapq import merge
 from itertools import groupby, islice
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 
@@ -19,7 +19,7 @@ from fusion_store_leveldb._session import Changes, View
 
 class _Chain(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
     first: int
-    last: int
+    last: Annotated[int, msgspec.Meta(ge=0, lt=2**63 - 1)]
     hash: str
     recorded_at: int
 

@@ -22,6 +22,9 @@ _MOST_PARAMETERS: Final = 900
 _UNREADABLE: Final = {"unreadable": 1}
 """Matches no record's hash."""
 
+_LAST_SEQUENCE: Final = 2**63 - 1
+"""The largest number that a column holds."""
+
 _encode_detail: Final = msgspec.json.Encoder(order="sorted").encode
 _decode_detail: Final = msgspec.json.Decoder(dict[str, int]).decode
 
@@ -163,12 +166,19 @@ def _chunks(names: Sequence[str]) -> Iterable[Sequence[str]]:
 
 def _chain(row: Mapping[str, Any]) -> AuditChain:
     """The chain in a row; one without a row, or altered beyond reading, is empty: all its records lie outside of it."""
-    if not isinstance(row["tenant_hash"], str):
+    tenant_hash = row["tenant_hash"]
+    if not isinstance(tenant_hash, str) or not _is_unicode(tenant_hash):
         raise CorruptRecord("audit", reason="a chain without a name")
     try:
-        return msgspec.convert({name: row[name] for name in AuditChain.__struct_fields__}, AuditChain)
+        chain = msgspec.convert({name: row[name] for name in AuditChain.__struct_fields__}, AuditChain)
     except msgspec.ValidationError:
-        return AuditChain(row["tenant_hash"])
+        return AuditChain(tenant_hash)
+    return chain if _is_unicode(chain.hash) and chain.last < _LAST_SEQUENCE else AuditChain(tenant_hash)
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether it was UTF-8 in the database: MariaDB keeps any bytes, which come out as surrogates."""
+    return not any(0xD800 <= ord(character) < 0xE000 for character in text)
 
 
 def _chain_row(chain: AuditChain) -> dict[str, Any]:

@@ -112,6 +112,7 @@ def test_rows_of_sqlite(place: Path, timed: Stopwatch) -> None:
     @example(table="tenants", row=0.0, column=0.0, value=b"")
     @example(table="audit_chains", row=0.0, column=0.5, value=b"")
     @example(table="audit_chains", row=0.0, column=0.0, value=b"")
+    @example(table="audit_chains", row=0.99, column=0.5, value=2**63 - 1)
     @example(table="audit_records", row=0.0, column=0.0, value="\0")
     @example(table="marks", row=0.0, column=0.99, value=0)
     @example(table="marks", row=0.5, column=0.99, value=0)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from contextlib import closing
 from pathlib import Path
 
+import msgspec
 import plyvel
+import pytest
 
-from fusion_store import get_repository
+from fusion_store import CorruptRecord, get_repository
 from fusion_store_leveldb import _keys as keys
 
 
@@ -21,3 +23,18 @@ def test_a_chain_whose_text_does_not_read_is_reported(folder: Path) -> None:
 
     with get_repository(f"leveldb:///{folder}") as vault:
         assert [place.reason for place in vault.check().corrupt] == ["record 1 lies outside the chain"]
+
+
+@pytest.mark.parametrize("last", [-2, 2**63 - 1, 2**64 - 1])
+def test_a_chain_that_ends_at_no_number_that_it_can_go_on_from_is_reported(folder: Path, last: int) -> None:
+    with get_repository(f"leveldb:///{folder}", audit=True) as vault:
+        tenant = vault.add_api_token().hash
+    with closing(plyvel.DB(str(folder))) as database:
+        value = database.get(keys.audit_chain(tenant))
+        first, _, hash, recorded_at = msgspec.msgpack.decode(value[1:])
+        database.put(keys.audit_chain(tenant), value[:1] + msgspec.msgpack.encode([first, last, hash, recorded_at]))
+
+    with get_repository(f"leveldb:///{folder}") as vault:
+        assert not vault.check().ok
+        with pytest.raises(CorruptRecord):
+            vault.add_api_token(tenant_hash=tenant)

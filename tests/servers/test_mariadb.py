@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from sqlalchemy import Connection
 
-from fusion_store import TokenRepository
+from fusion_store import CorruptRecord, TokenRepository, get_repository
 from fusion_store._registry import find_backend
 from fusion_store_sql._backend import _locate
 from tests.servers.conftest import rows
@@ -24,3 +25,13 @@ def test_tables_are_innodb_and_sessions_strict_whatever_the_server_says(reposito
 
     assert engines == [("InnoDB",)]
     assert modes == [("STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION", modes[0][1])]
+
+
+@pytest.mark.parametrize("column", ["tenant_hash", "hash"])
+def test_an_audit_chain_that_is_no_text_is_reported(url: str, raw: Connection, column: str) -> None:
+    with get_repository(url, audit=True) as repository:
+        tenant = repository.add_api_token().hash
+        raw.exec_driver_sql(f"UPDATE audit_chains SET {column} = X'FF00' WHERE tenant_hash <> ''")
+        assert not repository.check().ok
+        with pytest.raises(CorruptRecord):
+            repository.add_api_token(tenant_hash=tenant)
