@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -30,9 +31,10 @@ SECOND = timedelta(seconds=1)
 
 
 class Counting(MemoryTokenRepository):
-    """Counts the tokens that are read, and fails where it is told to."""
+    """Counts the tokens that are read and the looks at the signal, and fails where it is told to."""
 
     reads = 0
+    looks = 0
     fails = False
     before_answer: Callable[[], object] | None = None
 
@@ -52,6 +54,7 @@ class Counting(MemoryTokenRepository):
         return removed
 
     def change_signal(self) -> int:
+        self.looks += 1
         if self.fails:
             raise Unavailable
         return super().change_signal()
@@ -95,6 +98,23 @@ def validate(vault: TokenRepository, *tokens: IssuedToken) -> None:
         known = vault.validate_api_token(issued.token)
         assert known is not None
         assert known.hash == issued.hash
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    until = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.001)
+
+
+def is_refused(vault: TokenRepository, issued: IssuedToken) -> bool:
+    return vault.validate_api_token(issued.token) is None
+
+
+def look_again(storage: Counting) -> None:
+    """Wait until the signal was looked at some more times."""
+    looks = storage.looks + 4
+    wait_for(lambda: storage.looks >= looks)
 
 
 def test_a_live_token_is_read_once(vault: CachedTokenRepository, storage: Counting) -> None:
@@ -243,9 +263,26 @@ def test_a_revocation_elsewhere_is_seen_by_looking_at_the_signal(storage: Counti
             issued = vault.add_api_token()
             validate(vault, issued, issued)
             storage.remove_api_token(issued.hash)
-            until = time.monotonic() + 30
-            while vault.validate_api_token(issued.token) is not None:
-                assert time.monotonic() < until
+            wait_for(partial(is_refused, vault, issued))
+        validate(vault, other := vault.add_api_token())
+        look_again(storage)
+        reads = storage.reads
+        validate(vault, other)
+        assert storage.reads == reads
+
+
+def test_a_signal_that_cannot_be_read_is_one_warning_until_it_can(
+    storage: Counting, caplog: pytest.LogCaptureFixture
+) -> None:
+    with CachedTokenRepository(storage, CacheOptions(bound=timedelta(milliseconds=40))) as vault:
+        validate(vault, vault.add_api_token())
+        for times in (1, 2):
+            storage.fails = True
+            look_again(storage)
+            storage.fails = False
+            look_again(storage)
+            said = [(record.levelname, record.getMessage()) for record in caplog.records]
+            assert said == [("WARNING", "the change signal can't be read, tokens aren't cached: Unavailable")] * times
 
 
 def test_past_the_bound_nothing_is_answered_without_a_look_at_the_store(
@@ -346,6 +383,7 @@ def test_no_thread_is_started_before_the_first_validation_nor_left_behind() -> N
         assert watchers() == before
         validate(vault, issued)
         assert len(watchers()) == len(before) + 1
+        assert all(thread.daemon for thread in watchers())
     assert watchers() == before
 
 
@@ -375,3 +413,4 @@ def test_a_cache_that_is_none_is_refused(cache: Any) -> None:
 def test_options_that_make_no_sense_are_refused(name: str, value: Any) -> None:
     with pytest.raises(ConfigError, match=name):
         CacheOptions(**{name: value})
+    assert CacheOptions(size=1, bound=timedelta(milliseconds=10)).size == 1

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable, Iterator
 from functools import partial
+from hashlib import sha256
 
 import pytest
+from cryptography.fernet import Fernet
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec import msgpack
 from msgspec.structs import replace
 
 from fusion_store import (
@@ -187,3 +194,30 @@ def plain_payload(vault: Vault, repository: TokenRepository, row: Row) -> bytes:
         plain.import_records(records)
         assert plain.check().ok
     return next(r.payload for r in records if isinstance(r, Payload) and Row(r.place, getattr(r, "hash", "")) == row)
+
+
+@pytest.mark.parametrize("backend", ["memory"])
+def test_an_envelope_is_what_the_documentation_says(vault: Vault, raw: OpenRaw) -> None:
+    repository = vault.sealed()
+    contents = fill(repository, vault.clock.now, secret="canary")
+    key = base64.urlsafe_b64decode(vault.key.reveal())
+    for row, record in ((row, raw(repository).payload(row)) for row in of_each_kind(contents)):
+        expiry = next(
+            stored.expires_at
+            for stored in all_records(storage(repository))
+            if isinstance(stored, SecretRecord | AuthCodeRecord) and stored.payload == record
+        )
+        place = (row.place.tenant_hash, row.place.kind, row.place.service, row.place.credential_type)
+        bound = msgpack.encode((*place, expiry, row.hash))
+        magic, key_id, cipher, body = record[:4], record[4:12], record[12], record[13:]
+        assert magic == bytes.fromhex("f5667301")
+        assert key_id == sha256(b"fusion-store key id\0" + key).digest()[:8]
+        if cipher == 2:
+            derived = HKDF(SHA256(), 32, salt=None, info=b"fusion-store aes-256-gcm").derive(key)
+            payload = AESGCM(derived).decrypt(body[:12], body[12:], bound)
+        else:
+            assert cipher == 1
+            content = Fernet(base64.urlsafe_b64encode(key)).decrypt(body)
+            assert content[2 : 2 + len(bound)] == bound
+            payload = content[2 + len(bound) :]
+        assert b"canary" in payload

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fusion_store import ConfigError, FusionStoreError, PermissionDenied, TokenRepository, get_repository
-from fusion_store.layers import Cipher, EncryptedTokenRepository, Key, Keyring, read_key_file
+from fusion_store.layers import Cipher, EncryptedTokenRepository, Key, KeyProvider, Keyring, read_key_file
 
 KEYS, KEY_FILE, CIPHER = "FUSION_STORE_KEYS", "FUSION_STORE_KEY_FILE", "FUSION_STORE_CIPHER"
 
@@ -145,6 +145,22 @@ def test_key_material_is_never_shown_or_pickled(caplog: pytest.LogCaptureFixture
 def test_no_keys_are_an_empty_keyring() -> None:
     assert not Keyring()
     assert list(Keyring()) == []
+
+
+def test_a_provider_brings_keys_and_nothing_else() -> None:
+    class Given(KeyProvider):
+        def __init__(self, keys: list[Any]) -> None:
+            self._keys = keys
+
+        def keys(self) -> list[Key]:
+            return self._keys
+
+    first, second = Key.generate(), Key.generate()
+    assert Keyring(Given([first, second])).keys == (first, second)
+    for odd in ([], [GOOD], [first, GOOD]):
+        with pytest.raises(ConfigError, match="provider") as caught:
+            Keyring(Given(odd))
+        assert_unseen(GOOD, caught.value)
 
 
 @pytest.fixture

@@ -17,8 +17,9 @@ from fusion_store import (
     Tampered,
     TokenRepository,
 )
+from fusion_store.backend import AUDIT_MARK, AuditSettings, encode_settings
 from tests.encryption.raw import Raw, RawMemory
-from tests.encryption.vaults import TTL, Contents, Row, Vault, fill, outcome
+from tests.encryption.vaults import TTL, Contents, Row, Vault, fill, outcome, storage
 
 OpenRaw = Callable[[TokenRepository], Raw]
 Expected = type[Tampered] | type[CorruptRecord]
@@ -30,6 +31,9 @@ def assert_refused(repository: TokenRepository, contents: Contents, row: Row, ex
     assert type(found) is expected, row
     assert isinstance(found, EncryptionError | CorruptRecord)
     assert (found.tenant_hash, found.kind, found.service) == row.named
+    if expected is Tampered:
+        tenant_hash, kind, service = row.named
+        assert f"{kind} record (tenant {tenant_hash[:16]}, service {service!r})" in str(found)
     if not row.hash:
         assert type(outcome(partial(contents.list_beside, repository, row))) is expected, row
 
@@ -168,3 +172,21 @@ def test_an_altered_auth_code_is_refused_again_and_again_until_it_expires(vault:
     vault.clock.advance(TTL)
     assert repository.purge_expired()["codes"] == len(contents.codes)
     assert contents.read(repository, row) is None
+
+
+def test_a_code_that_could_not_be_opened_is_restored_in_the_audit_trail_too(vault: Vault, raw: OpenRaw) -> None:
+    repository = vault.sealed()
+    contents = fill(repository, vault.clock.now)
+    row = next(row for row in contents.rows if row.hash)
+    database = raw(repository)
+    database.set_payload(row, database.payload(row)[:-1] + b"?")
+    storage(repository).write_mark(AUDIT_MARK, encode_settings(AuditSettings()))
+
+    with pytest.raises(Tampered):
+        contents.read(repository, row)
+
+    trail = repository.audit_log(tenant_hash=row.place.tenant_hash)
+    assert [(record.action, record.service) for record in trail] == [
+        ("auth_code.redeem", row.place.service),
+        ("auth_code.restore", row.place.service),
+    ]

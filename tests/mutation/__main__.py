@@ -1,5 +1,7 @@
 """``python -m tests.mutation [GROUP [MUTANT ...]]``: mutmut on every group, on one, or again on these mutants of one.
 
+``alive`` in place of names means those that no test has killed so far.
+
 Each group has a folder of its own, ``mutants/GROUP``, where the packages lie side by side, as mutmut names mutants by
 their paths. There ``mutmut show MUTANT`` shows a change, and what was tried before isn't tried again.
 """
@@ -37,6 +39,8 @@ def main(name: str | None = None, *mutants: str) -> None:
 
     adapt(GROUPS[name].decorators)
     forget_the_checkout()
+    if mutants == ("alive",):
+        mutants = tuple(alive(states()))
     children = os.environ.get("FUSION_STORE_TEST_MUTATION", "1")
     cli.main(["run", "--max-children", children, *mutants], standalone_mode=False)
     report(name)
@@ -69,24 +73,31 @@ def forget_the_checkout() -> None:
         del sys.modules[name]
 
 
-def report(name: str) -> None:
-    """What became of the group's mutants, and the names of those that live."""
+def states() -> dict[str, str]:
+    """What became of each mutant."""
     from mutmut.mutation.data import SourceFileMutationData
     from mutmut.stats import status_by_exit_code
     from mutmut.utils.file_utils import walk_mutatable_files
 
-    states: dict[str, str] = {}
+    found: dict[str, str] = {}
     for path in walk_mutatable_files():
         data = SourceFileMutationData(path=path)
         data.load()
-        states |= {mutant: status_by_exit_code[code] for mutant, code in data.exit_code_by_key.items()}
-    alive = {mutant: state for mutant, state in states.items() if state not in _KILLED}
-    for mutant, state in alive.items():
+        found |= {mutant: status_by_exit_code[code] for mutant, code in data.exit_code_by_key.items()}
+    return found
+
+
+def alive(found: dict[str, str]) -> dict[str, str]:
+    return {mutant: state for mutant, state in found.items() if state not in _KILLED}
+
+
+def report(name: str) -> None:
+    found = states()
+    left = alive(found)
+    for mutant, state in left.items():
         sys.stdout.write(f"{state}: {mutant}\n")
-    killed = len(states) - len(alive)
-    sys.stdout.write(
-        f"{name}: {len(states)} mutants, {killed / len(states):.1%} killed: {dict(Counter(states.values()))}\n"
-    )
+    killed = 1 - len(left) / len(found)
+    sys.stdout.write(f"{name}: {len(found)} mutants, {killed:.1%} killed: {dict(Counter(found.values()))}\n")
 
 
 if __name__ == "__main__":

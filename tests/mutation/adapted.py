@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import accumulate
 from typing import Any
 
 import libcst as cst
@@ -26,8 +27,8 @@ from mutmut.utils.format_utils import mangled_name_from_mutant_name
 from mutmut.workers.isolation import ForkRunner
 
 _PASSED = {"operation", "contextmanager", "property", "wraps", "_from_memory"}
-_MOST_TESTS = 150
-"""How many of the tests that call a function, the fastest ones, each of its mutants has to pass."""
+_MOST_SECONDS = 3.0
+"""How long the tests that call a function, the fastest first, may take before a mutant is said to live."""
 
 
 def adapt(decorators: Mapping[str, tuple[str, ...]]) -> None:
@@ -127,7 +128,7 @@ def _collect_once(decorators: Mapping[str, tuple[str, ...]]) -> None:
                     _decorate_again(name)
                 except Exception:
                     return 1
-            return runner.collected.run(list(tests)[:_MOST_TESTS])
+            return runner.collected.run(_fastest(tests))
 
     def collect_stats(runner: Any, tests: Iterable[str] | None) -> Any:
         runner.has_passed = not tests
@@ -139,6 +140,13 @@ def _collect_once(decorators: Mapping[str, tuple[str, ...]]) -> None:
 
     forking.startup, forking.collect_stats, forking.run_clean_tests = collect, collect_stats, run_clean_tests
     running.run_tests = run
+
+
+def _fastest(tests: Iterable[str]) -> list[str]:
+    durations = state().duration_by_test
+    ordered = sorted(tests, key=lambda test: durations[test])
+    spent = accumulate(durations[test] for test in ordered)
+    return [test for test, seconds in zip(ordered, spent, strict=True) if seconds <= _MOST_SECONDS] or ordered[:1]
 
 
 def _decorate_again(name: str) -> None:

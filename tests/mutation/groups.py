@@ -27,11 +27,13 @@ _EVERYWHERE_LEFT_OUT = (
     "test_processes",
     "test_fork",
     "test_frozen",
-    "_process_",
-    "_processes_",
-    "_fork",
+    "a_process_is_let_in",
+    "processes_of_eight_threads",
+    "several_processes",
+    "_forked",
     "_killed",
     "sixteen",
+    "a_hundred_threads",
     "at_once_never",
     "validating_never_raises_whatever",
     "any_json_object_comes_back",
@@ -39,6 +41,11 @@ _EVERYWHERE_LEFT_OUT = (
 )
 
 _CONTRACT = "tests/test_contract.py"
+
+
+def _kit(*modules: str) -> tuple[str, ...]:
+    return tuple(f"fusion_store/backend/{module}.py" for module in modules)
+
 
 GROUPS = {
     "claims": Group(
@@ -85,30 +92,25 @@ GROUPS = {
         backends="leveldb",
     ),
     "kit": Group(
-        mutated=tuple(
-            f"fusion_store/backend/{name}.py"
-            for name in (
-                "_api_tokens",
-                "_attempts",
-                "_audit",
-                "_audit_log",
-                "_check",
-                "_credentials",
-                "_dump",
-                "_guard",
-                "_last_used",
-                "_limits",
-                "_modes",
-                "_operations",
-                "_payloads",
-                "_probe",
-                "_system",
-                "_tokens",
-            )
+        mutated=_kit(
+            "_api_tokens",
+            "_credentials",
+            "_guard",
+            "_last_used",
+            "_limits",
+            "_modes",
+            "_operations",
+            "_payloads",
+            "_probe",
+            "_tokens",
         ),
-        tests=(_CONTRACT, "tests/kit", "tests/audit", "tests/transfer/test_dump.py"),
+        tests=(_CONTRACT, "tests/kit"),
         decorators={"fusion_store.backend._operations.x_operation": ("tests/kit/test_typed_operations.py",)},
         left_out=("contract_kit", "test_config", "test_imports", "test_docstrings", "test_async_names"),
+    ),
+    "store": Group(
+        mutated=_kit("_attempts", "_audit", "_audit_log", "_check", "_dump", "_system"),
+        tests=(_CONTRACT, "tests/kit/test_typed_operations.py", "tests/audit", "tests/transfer/test_dump.py"),
     ),
     "manager": Group(
         mutated=tuple(
