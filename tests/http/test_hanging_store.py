@@ -113,8 +113,8 @@ def test_a_timeout_that_is_none_is_refused(vault: TokenRepository, seconds: floa
         make(None, vault, store_timeout=seconds)
 
 
-def threads() -> set[str]:
-    return {thread.name for thread in threading.enumerate() if thread.name.startswith("fusion-store")}
+def threads() -> set[threading.Thread]:
+    return {thread for thread in threading.enumerate() if thread.name.startswith("fusion-store")}
 
 
 def test_a_token_that_is_known_takes_no_thread() -> None:
@@ -129,9 +129,9 @@ def test_a_token_that_is_known_takes_no_thread() -> None:
             return status
 
         assert asyncio.run(requests(issued.token)) == 200
-        assert threads() == before
+        assert threads() <= before
         assert asyncio.run(requests("unknown")) == 401
-        assert threads() > before
+        assert threads() - before
 
 
 def test_a_known_token_is_let_in_while_the_store_hangs(serving: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
