@@ -148,7 +148,8 @@ class Vault:
         if isinstance(value, Mapping):
             return {self.named(key): self.named(entry, hidden) for key, entry in value.items()}
         if isinstance(value, list | tuple) and not hasattr(value, "__struct_fields__"):
-            return [self.named(entry, hidden) for entry in value]
+            # A tuple stays one: it may be the key of a mapping.
+            return (tuple if isinstance(value, tuple) else list)(self.named(entry, hidden) for entry in value)
         if not hasattr(value, "__struct_fields__"):
             return value
         fields = {name: self.named(getattr(value, name), hidden) for name in value.__struct_fields__}
