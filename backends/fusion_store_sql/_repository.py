@@ -7,16 +7,14 @@ from contextlib import AbstractContextManager
 from datetime import datetime
 from os import PathLike
 from pathlib import Path
-from typing import Any, ParamSpec
+from typing import ParamSpec
 
 from msgspec.structs import replace
 from sqlalchemy import (
     Connection,
-    Table,
     bindparam,
     delete,
     exists,
-    func,
     or_,
     select,
     update,
@@ -25,7 +23,6 @@ from sqlalchemy import (
 from fusion_store import (
     SYSTEM_TENANT,
     CorruptRecord,
-    CredentialType,
     StoreStats,
     TenantNotFound,
 )
@@ -58,7 +55,7 @@ from fusion_store.backend import (
     of_written,
     refuse_conflict,
 )
-from fusion_store_sql import _audit, _rows
+from fusion_store_sql import _audit, _counts, _rows
 from fusion_store_sql._audit import AUDITED, is_audited
 from fusion_store_sql._bulk import insert_records, replace_payloads
 from fusion_store_sql._database import rows
@@ -87,8 +84,6 @@ from fusion_store_sql._schema import (
     HEAD,
     api_tokens,
     auth_codes,
-    oauth_tokens,
-    service_credentials,
     tenants,
 )
 
@@ -203,17 +198,12 @@ class SQLTokenRepository(RecordRepository):
         return [_rows.api_token(row) for row in found]
 
     def read_tenant(self, tenant_hash: str, now: int) -> TenantCounts | None:
-        query = _tenant_counts(now).where(tenants.c.tenant_hash == tenant_hash)
         with self._database.read() as connection:
-            found = rows(connection, query)
-        return _counts(found[0]) if found else None
+            return _counts.read_tenant(connection, tenant_hash, now)
 
     def scan_tenants(self, after: str | None, limit: int, now: int) -> list[TenantCounts]:
-        query = _tenant_counts(now).where(tenants.c.tenant_hash != SYSTEM_TENANT)
-        if after is not None:
-            query = query.where(tenants.c.tenant_hash > after)
         with self._database.read() as connection:
-            return [_counts(row) for row in rows(connection, query.order_by(tenants.c.tenant_hash).limit(limit))]
+            return _counts.scan_tenants(connection, after, limit, now)
 
     def find_tenants(self, prefix: str) -> list[str]:
         hash = tenants.c.tenant_hash
@@ -387,23 +377,8 @@ class SQLTokenRepository(RecordRepository):
         return self._database.write(work)
 
     def count_records(self, now: int) -> StoreStats:
-        present = _present(now)
-        by_service = select(oauth_tokens.c.service, func.count()).group_by(oauth_tokens.c.service)
-        kind = service_credentials.c.credential_type
-        by_type = select(kind, func.count()).where(present).group_by(kind)
         with self._database.snapshot() as connection:
-            return StoreStats(
-                tenants=connection.scalars(select(func.count()).select_from(tenants)).one() - 1,
-                api_tokens=connection.scalars(select(func.count()).select_from(api_tokens)).one(),
-                oauth_tokens={str(row[0]): row[1] for row in connection.execute(by_service)},
-                credentials={
-                    CredentialType(row[0]): row[1]
-                    for row in connection.execute(by_type)
-                    if row[0] in set(CredentialType)
-                },
-                bytes_on_disk=self._location.bytes_on_disk(connection),
-                schema_version=HEAD,
-            )
+            return _counts.count_records(connection, now, bytes_on_disk=self._location.bytes_on_disk(connection))
 
     def read_schema_version(self) -> str:
         return HEAD
@@ -423,30 +398,3 @@ class SQLTokenRepository(RecordRepository):
         self._last_used.reset()
         self.guard.reset()
         self._database.after_fork()
-
-
-def _tenant_counts(now: int) -> Any:
-    def count(table: Table, *conditions: Any) -> Any:
-        of_tenant = table.c.tenant_hash == tenants.c.tenant_hash
-        return select(func.count()).select_from(table).where(of_tenant, *conditions).scalar_subquery()
-
-    return select(
-        tenants,
-        count(api_tokens).label("api_tokens"),
-        count(oauth_tokens).label("oauth_tokens"),
-        count(service_credentials, _present(now)).label("credentials"),
-    )
-
-
-def _counts(row: dict[str, Any]) -> TenantCounts:
-    return TenantCounts(
-        _rows.tenant(row),
-        api_tokens=row["api_tokens"],
-        oauth_tokens=row["oauth_tokens"],
-        credentials=row["credentials"],
-    )
-
-
-def _present(now: int) -> Any:
-    expires_at = service_credentials.c.expires_at
-    return or_(expires_at.is_(None), expires_at > now)
