@@ -13,6 +13,7 @@ from fusion_store import CorruptRecord
 from fusion_store.backend import AUDIT_MARK, AuditChain, AuditEntry, AuditRecord, extend_chains
 from fusion_store_sql._database import rows
 from fusion_store_sql._errors import Deadlock
+from fusion_store_sql._rows import is_text
 from fusion_store_sql._schema import audit_chains, audit_records, marks, tenants
 
 AUDITED: Final = exists().where(marks.c.name == AUDIT_MARK).label("audited")
@@ -167,18 +168,13 @@ def _chunks(names: Sequence[str]) -> Iterable[Sequence[str]]:
 def _chain(row: Mapping[str, Any]) -> AuditChain:
     """The chain in a row; one without a row, or altered beyond reading, is empty: all its records lie outside of it."""
     tenant_hash = row["tenant_hash"]
-    if not isinstance(tenant_hash, str) or not _is_unicode(tenant_hash):
+    if not is_text(tenant_hash):
         raise CorruptRecord("audit", reason="a chain without a name")
     try:
         chain = msgspec.convert({name: row[name] for name in AuditChain.__struct_fields__}, AuditChain)
     except msgspec.ValidationError:
         return AuditChain(tenant_hash)
-    return chain if _is_unicode(chain.hash) and chain.last < _LAST_SEQUENCE else AuditChain(tenant_hash)
-
-
-def _is_unicode(text: str) -> bool:
-    """Whether it was UTF-8 in the database: MariaDB keeps any bytes, which come out as surrogates."""
-    return not any(0xD800 <= ord(character) < 0xE000 for character in text)
+    return chain if is_text(chain.hash) and chain.last < _LAST_SEQUENCE else AuditChain(tenant_hash)
 
 
 def _chain_row(chain: AuditChain) -> dict[str, Any]:

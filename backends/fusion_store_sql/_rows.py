@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeGuard, TypeVar
 
 import msgspec
 from sqlalchemy import Table
@@ -151,8 +151,13 @@ def _verified(record: R, checksum: object, kind: str, tenant_hash: object, servi
 
 
 def _is_readable(place: Place) -> bool:
-    """Whether each name in it is text; SQLite keeps anything in any column."""
-    return all(isinstance(name, str) for name in (place.tenant_hash, place.service, place.credential_type))
+    """Whether each name in it is text."""
+    return all(map(is_text, (place.tenant_hash, place.service, place.credential_type)))
+
+
+def is_text(value: object) -> TypeGuard[str]:
+    """Whether text was read: SQLite keeps anything in any column, MariaDB any bytes, which come out as surrogates."""
+    return isinstance(value, str) and (value.isascii() or not any(0xD800 <= ord(each) < 0xE000 for each in value))
 
 
 def _is_optional_int(value: object) -> bool:

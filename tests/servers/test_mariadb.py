@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from datetime import timedelta
+from functools import partial
+
 import pytest
 from sqlalchemy import Connection
 
-from fusion_store import CorruptRecord, TokenRepository, get_repository
+from fusion_store import (
+    CorruptRecord,
+    CredentialType,
+    OAuthTokenData,
+    ServiceCredentials,
+    TokenRepository,
+    get_repository,
+)
 from fusion_store._registry import find_backend
 from fusion_store_sql._backend import _locate
 from tests.servers.conftest import rows
@@ -35,3 +46,21 @@ def test_an_audit_chain_that_is_no_text_is_reported(url: str, raw: Connection, c
         assert not repository.check().ok
         with pytest.raises(CorruptRecord):
             repository.add_api_token(tenant_hash=tenant)
+
+
+@pytest.mark.parametrize("table", ["oauth_tokens", "service_credentials", "auth_codes"])
+def test_a_service_that_is_no_text_is_reported(url: str, raw: Connection, table: str) -> None:
+    with get_repository(url) as repository:
+        tenant = repository.add_api_token().hash
+        repository.store_oauth_token(tenant, "github", OAuthTokenData("access"))
+        repository.store_credentials(tenant, "github", ServiceCredentials(CredentialType.API_KEY, {}))
+        code = repository.create_auth_code(tenant, "github", ttl=timedelta(hours=1))
+        raw.exec_driver_sql(f"UPDATE {table} SET service = X'FF00'")
+        reads: dict[str, Callable[[], object]] = {
+            "oauth_tokens": partial(repository.list_oauth_tokens, tenant),
+            "service_credentials": partial(repository.list_credentials, tenant),
+            "auth_codes": partial(repository.redeem_auth_code, code),
+        }
+        assert not repository.check().ok
+        with pytest.raises(CorruptRecord):
+            reads[table]()
