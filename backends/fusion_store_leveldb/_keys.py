@@ -237,6 +237,12 @@ def split_entry(entry: bytes) -> tuple[bytes, bytes]:
     return entry[:TOKEN_KEY_BYTES], entry[TOKEN_KEY_BYTES:]
 
 
+def is_entry_of(entry: bytes, key: bytes) -> bool:
+    """Whether an API token with that key may have that index entry, as far as its key tells."""
+    at = 1 + _PREFIX_BYTES if entry.startswith(TOKENS_BY_PREFIX.start) else 1
+    return len(entry) >= at + _HASH_BYTES and key.endswith(entry[at:])
+
+
 def token_hash(key: bytes) -> str:
     """The hash of an API token, as far as its key goes."""
     return key[_TOKEN_HASH_AT:].hex()

@@ -126,11 +126,17 @@ def scan_tokens(view: View, tenant_hash: str | None, after: tuple[int, str] | No
 
 
 def follow_tokens(view: View, index: keys.Range) -> Iterator[APITokenRecord]:
-    """The tokens that a range of an index names."""
-    for _, entry in view.scan(index):
+    """The tokens that a range of an index names.
+
+    ``CorruptRecord`` where an entry lies elsewhere than its token's own would: the page behind that token might begin
+    with the same entry.
+    """
+    for at, entry in view.scan(index):
         key, copy = keys.split_entry(entry)
         value = copy or view.get(key)
         if value is not None:
+            if not keys.is_entry_of(at, key):
+                raise _another_record()
             yield codec.decode_token(key, value)
 
 
@@ -304,8 +310,12 @@ def _found(key: bytes, value: bytes, hash: str) -> Found:
     except ValueError:
         location = None
     if location is None or location.hash != hash:
-        raise CorruptRecord("index", reason="an entry names another record")
+        raise _another_record()
     return Found(key, location, value)
+
+
+def _another_record() -> CorruptRecord:
+    return CorruptRecord("index", reason="an entry names another record")
 
 
 def _read(view: View, key: bytes) -> Record | None:

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import signal
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
 
@@ -11,12 +13,18 @@ from tests.fuzz.inputs import Stopwatch
 from tests.model.surroundings import EXAMPLES, MEMORY, SEED
 
 
+def _break_off(*_: Any) -> None:
+    pytest.fail("a call on this input doesn't end")
+
+
 @pytest.fixture
 def timed() -> Iterator[Stopwatch]:
     """What a test calls the parsers through."""
     print(f"FUSION_STORE_TEST_SEED={SEED}")  # noqa: T201 - how to see it again
+    before = signal.signal(signal.SIGPROF, _break_off)
     watch = Stopwatch()
     yield watch
+    signal.signal(signal.SIGPROF, before)
     print(f"{EXAMPLES} inputs, the slowest call took {watch.record * 1000:.1f} ms of the processor")  # noqa: T201 - a figure
 
 

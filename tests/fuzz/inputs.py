@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Callable
 from functools import wraps
@@ -15,6 +16,8 @@ from tests.model.surroundings import ANEW, EXAMPLES, SEED
 
 LIMIT_SECONDS: Final = 0.05
 """What one call on one input may take."""
+_ENDLESS_SECONDS: Final = 10.0
+"""A call that took so much of the processor is broken off."""
 _TRIES: Final = 5
 """The collector or the cold caches of a busy machine may cost more now and then; an input that takes long does so
 every time."""
@@ -42,9 +45,11 @@ class Stopwatch:
     def __call__(self, call: Callable[[], T]) -> T:
         """Do it, and note how long it took."""
         began = time.process_time()
+        signal.setitimer(signal.ITIMER_PROF, _ENDLESS_SECONDS)
         try:
             return call()
         finally:
+            signal.setitimer(signal.ITIMER_PROF, 0)
             self.longest = max(self.longest, time.process_time() - began)
 
     def forget(self) -> None:

@@ -308,6 +308,23 @@ def test_damage_to_indexes_is_reported(open_store: Opener) -> None:
     assert repository.check().ok
 
 
+def test_a_page_does_not_begin_again_at_a_displaced_index_entry(open_store: Opener) -> None:
+    repository = open_store()
+    token = repository.read_api_token(store(repository, "s"))
+    assert token is not None
+    entry = keys.token_by_age(token.created_at, token.hash)
+    for displaced in (keys.token_by_age(token.created_at + 1, token.hash), entry + b"\0", b"o\xff"):
+        with damage(repository, displaced, keys.of_record(token)):
+            with pytest.raises(CorruptRecord, match="an entry names another record"):
+                list(repository.iter_api_tokens())
+            assert not repository.check().ok
+    with (
+        damage(repository, keys.token_by_prefix(token.prefix, "ab" * 32), keys.of_record(token)),
+        pytest.raises(CorruptRecord, match="an entry names another record"),
+    ):
+        repository.find_api_tokens(token.prefix)
+
+
 def test_an_index_entry_has_a_copy_of_its_token_that_is_checked(open_store: Opener) -> None:
     repository = open_store()
     issued = repository.add_api_token("mine", scopes=["read"])
