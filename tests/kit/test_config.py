@@ -84,17 +84,3 @@ def test_without_a_home_directory_the_error_says_what_to_set(monkeypatch: pytest
 
     with pytest.raises(ConfigError, match="FUSION_STORE_DATA_DIR"):
         get_repository()
-
-
-@pytest.mark.parametrize("prefix", ["", "9a", "a_", "_a", "a" * 17, "a-b", "é", "a b", "a\n", 5])
-def test_a_malformed_token_prefix_is_a_config_error(prefix: str) -> None:
-    with pytest.raises(ConfigError, match="token_prefix"):
-        get_repository("memory://", token_prefix=prefix)
-
-
-@pytest.mark.parametrize("prefix", ["a", "acme", "A1_b", "a" * 16])
-def test_a_token_prefix_may_hold_letters_digits_and_underscores(prefix: str) -> None:
-    with get_repository("memory://", token_prefix=prefix) as repository:
-        issued = repository.add_api_token()
-        assert issued.token.startswith(f"{prefix}_")
-        assert repository.validate_api_token(issued.token) is not None

@@ -7,6 +7,7 @@ from zlib import crc32
 
 import pytest
 
+from fusion_store import ConfigError, get_repository
 from fusion_store.backend import hash_token, new_api_token, new_auth_code
 
 BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
@@ -66,3 +67,17 @@ def test_what_can_be_a_token_is_hashed_with_sha256() -> None:
     assert hash_token("é") == sha256("é".encode()).hexdigest()
     for odd in ("", "\ud800", "x" * 4097, None, 5, b"x"):
         assert hash_token(odd) is None
+
+
+@pytest.mark.parametrize("prefix", ["", "9a", "a_", "_a", "a" * 17, "a-b", "é", "a b", "a\n", 5])
+def test_a_malformed_token_prefix_is_a_config_error(prefix: str) -> None:
+    with pytest.raises(ConfigError, match="token_prefix"):
+        get_repository("memory://", token_prefix=prefix)
+
+
+@pytest.mark.parametrize("prefix", ["a", "acme", "A1_b", "a" * 16])
+def test_a_token_prefix_may_hold_letters_digits_and_underscores(prefix: str) -> None:
+    with get_repository("memory://", token_prefix=prefix) as repository:
+        issued = repository.add_api_token()
+        assert issued.token.startswith(f"{prefix}_")
+        assert repository.validate_api_token(issued.token) is not None
