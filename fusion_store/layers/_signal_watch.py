@@ -6,8 +6,8 @@ import logging
 import math
 import threading
 import weakref
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Final
 
 from fusion_store._errors import ForkedHandle, FusionStoreError, StoreClosed
@@ -84,6 +84,19 @@ class SignalWatch:
         self.fresh_until = began + self._bound
 
 
+@contextmanager
+def _signal_reader(storage: RecordRepository) -> Iterator[Callable[[], int]]:
+    """The storage's own, opened and closed as work in the background."""
+    opened = ExitStack()
+    with background_work():
+        read = opened.enter_context(storage.signal_reader())
+    try:
+        yield read
+    finally:
+        with background_work():
+            opened.close()
+
+
 def _watch(
     reference: weakref.ref[SignalWatch], storage: RecordRepository, stopped: threading.Event, interval: float
 ) -> None:
@@ -91,9 +104,7 @@ def _watch(
     fails = False
     while reference() is not None:
         try:
-            with ExitStack() as opened:
-                with background_work():
-                    read = opened.enter_context(storage.signal_reader())
+            with _signal_reader(storage) as read:
                 while not stopped.wait(interval):
                     watch = reference()
                     if watch is None:
