@@ -162,7 +162,7 @@ def test_a_planted_plain_payload_is_not_encrypted(vault: Vault, raw: OpenRaw) ->
         if not row.hash:
             assert isinstance(outcome(partial(contents.list_beside, repository, row)), NotEncrypted)
         assert [(p.tenant_hash, p.kind, p.service) for p in repository.check().corrupt] == [row.named]
-        with pytest.raises(NotEncrypted):
+        with pytest.raises(NotEncrypted, match="isn't sealed"):
             list(repository.export_records())
         database.set_payload(row, payload)
     assert repository.check().ok
@@ -177,7 +177,7 @@ def test_a_planted_plain_payload_is_noticed_without_keys(vault: Vault, raw: Open
     keyless = vault.open()
     assert isinstance(outcome(partial(contents.read, keyless, row)), NotEncrypted)
     assert [(p.tenant_hash, p.kind, p.service) for p in keyless.check().corrupt] == [row.named]
-    with pytest.raises(NotEncrypted):
+    with pytest.raises(NotEncrypted, match="isn't sealed"):
         list(keyless.export_records())
 
 

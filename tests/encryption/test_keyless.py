@@ -145,7 +145,7 @@ def test_it_works_without_keys(scene: Scene, operation: str) -> None:
 
 @pytest.mark.parametrize("operation", NEEDS_KEYS)
 def test_it_needs_keys_and_changes_nothing_without(scene: Scene, operation: str) -> None:
-    with pytest.raises(WrongKey):
+    with pytest.raises(WrongKey, match="no key "):
         NEEDS_KEYS[operation](scene)
     assert list(scene.repository.export_records()) == scene.exported or operation == "commit_refresh"
     scene.vault.close()
@@ -155,7 +155,7 @@ def test_it_needs_keys_and_changes_nothing_without(scene: Scene, operation: str)
 
 def test_a_claim_outlives_a_commit_that_lacked_keys(scene: Scene) -> None:
     claim = claimed(scene)
-    with pytest.raises(WrongKey):
+    with pytest.raises(WrongKey, match="no key "):
         scene.repository.commit_refresh(claim, TOKEN)
     scene.vault.close()
     assert scene.vault.sealed().commit_refresh(claim, TOKEN).version == 2
@@ -165,7 +165,7 @@ def test_no_code_is_taken_for_a_moment_even_where_no_key_could_open_it(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(storage(scene.repository), "take_auth_code", lambda _, **__: pytest.fail("taken"))
-    with pytest.raises(WrongKey):
+    with pytest.raises(WrongKey, match="no key "):
         scene.repository.redeem_auth_code(scene.code())
 
 
@@ -190,7 +190,7 @@ def test_plain_records_are_not_imported_without_keys(scene: Scene) -> None:
     plain = scene.vault.elsewhere("plain").open()
     fill(plain, scene.vault.clock.now)
     before = all_records(storage(scene.repository))
-    with pytest.raises(WrongKey):
+    with pytest.raises(WrongKey, match="no key "):
         scene.repository.import_records(plain.export_records())
     assert all_records(storage(scene.repository)) == before
 
@@ -209,8 +209,8 @@ def test_the_system_tenant_is_no_exception(vault: Vault) -> None:
     with vault.sealed() as repository:
         repository.store_oauth_token(SYSTEM_TENANT, "github", TOKEN)
     keyless = vault.open()
-    with pytest.raises(WrongKey):
+    with pytest.raises(WrongKey, match="no key "):
         keyless.get_oauth_token(SYSTEM_TENANT, "github")
-    with pytest.raises(WrongKey):
+    with pytest.raises(WrongKey, match="no key "):
         keyless.store_oauth_token(SYSTEM_TENANT, "github", TOKEN)
     assert keyless.delete_oauth_token(SYSTEM_TENANT, "github")

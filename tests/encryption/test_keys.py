@@ -72,7 +72,7 @@ def test_a_malformed_key_is_refused_unseen(text: str) -> None:
         lambda: EncryptedTokenRepository(get_repository("memory://"), [text]),  # type: ignore[arg-type]
     ]
     for make in makers:
-        with pytest.raises(ConfigError) as caught:
+        with pytest.raises(ConfigError, match="an encryption key") as caught:
             make()
         assert_unseen(text, caught.value)
 
@@ -98,19 +98,19 @@ def test_a_key_reads_back() -> None:
 @pytest.mark.parametrize("keys", [GOOD, b"x" * 44, [GOOD.encode()], [1], [None]])
 def test_keys_of_the_wrong_type_are_refused_unseen(keys: Any) -> None:
     for make in (Keyring, lambda keys: get_repository("memory://", encryption_keys=keys)):
-        with pytest.raises(ConfigError) as caught:
+        with pytest.raises(ConfigError, match="encryption key") as caught:
             make(keys)
         assert_unseen(GOOD, caught.value)
 
 
 @pytest.mark.parametrize("size", [0, 31, 33])
 def test_a_key_of_another_size_is_refused(size: int) -> None:
-    with pytest.raises(ConfigError):
+    with pytest.raises(ConfigError, match="exactly 32 bytes"):
         Key(b"\xa5" * size)
 
 
 def test_a_key_given_twice_is_refused_unseen() -> None:
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(ConfigError, match="given twice") as caught:
         Keyring([GOOD, Key.generate(), Key.parse(GOOD)])
     assert_unseen(GOOD, caught.value)
 
@@ -133,7 +133,7 @@ def test_key_material_is_never_shown_or_pickled(caplog: pytest.LogCaptureFixture
         texts = ["".join((str(each), repr(each), f"{each}")) for each in held]
         for each in held:
             for refuse in (pickle.dumps, copy.deepcopy):
-                with pytest.raises(TypeError) as caught:
+                with pytest.raises(TypeError, match="pickle") as caught:
                     refuse(each)
                 texts.append(shown(caught.value))
     texts += [record.getMessage() for record in caplog.records]
@@ -207,14 +207,14 @@ def test_what_is_no_key_file_is_refused(key_file: Path) -> None:
     os.mkfifo(pipe, 0o600)
     loop.symlink_to(loop)
     for path in (key_file.parent, key_file.with_name("absent"), pipe, loop, Path("/dev/null")):
-        with pytest.raises(ConfigError):
+        with pytest.raises(ConfigError, match="the key file"):
             read_key_file(path)
 
 
 @pytest.mark.parametrize("content", ["k\u00e9y".encode(), b"\xff\xfe", GOOD.encode() + b"\x80", b"#\xc3\xa4\n"])
 def test_a_key_file_holds_nothing_but_ascii(key_file: Path, content: bytes) -> None:
     key_file.write_bytes(content)
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(ConfigError, match="something else than keys") as caught:
         read_key_file(key_file)
     assert_unseen(GOOD, caught.value)
 
@@ -223,7 +223,7 @@ def test_a_key_file_of_a_megabyte_is_not_read_on(key_file: Path) -> None:
     key_file.write_bytes(b"#" * 1024 * 1024)
     assert read_key_file(key_file) == []
     key_file.write_bytes(b"#" * (1024 * 1024 + 1))
-    with pytest.raises(ConfigError):
+    with pytest.raises(ConfigError, match="too long"):
         read_key_file(key_file)
 
 

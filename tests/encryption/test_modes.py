@@ -286,9 +286,12 @@ def test_records_that_were_altered_on_their_way_are_refused(vault: Vault) -> Non
     at = next(i for i, r in enumerate(exported) if isinstance(r, SecretRecord))
     record = exported[at]
     assert isinstance(record, SecretRecord)
-    for payload in (record.payload[:-1] + bytes([record.payload[-1] ^ 1]), record.payload[:12]):
+    for payload, told in (
+        (record.payload[:-1] + bytes([record.payload[-1] ^ 1]), "altered"),
+        (record.payload[:12], "short"),
+    ):
         altered = [*exported[:at], replace(record, payload=payload), *exported[at + 1 :]]
-        with pytest.raises(Tampered):
+        with pytest.raises(Tampered, match=told):
             target.import_records(altered)
     moved = replace(record, place=replace(record.place, service="elsewhere"))
     with pytest.raises(Tampered):
