@@ -346,7 +346,7 @@ def test_two_tokens_with_the_same_prefix_are_both_found_and_resolving_says_ambig
     both = {crafted_hash(1), crafted_hash(2)}
 
     assert {token.hash for token in repository.find_api_tokens("sameseen")} == both
-    with pytest.raises(AmbiguousIdentifier) as caught:
+    with pytest.raises(AmbiguousIdentifier, match="API tokens match") as caught:
         repository.resolve_api_token("sameseen")
     assert set(caught.value.candidates) == both
     assert len(caught.value.candidates) == 2

@@ -151,7 +151,7 @@ def test_a_tenant_is_resolved_by_its_hash_or_a_unique_prefix(repository: TokenRe
 
     assert repository.resolve_tenant("abce") == repository.resolve_tenant(other) == other
     assert repository.resolve_tenant("abcd1") == one
-    with pytest.raises(AmbiguousIdentifier) as caught:
+    with pytest.raises(AmbiguousIdentifier, match="tenants match") as caught:
         repository.resolve_tenant("abcd")
     assert sorted(caught.value.candidates) == [zero, one]
     for identifier in ("ABCD", "abcdx", "abc%", "abc_", "****", "é" * 4, UNKNOWN):
