@@ -116,7 +116,15 @@ GROUPS = {
     ),
     "store": Group(
         mutated=_kit("_attempts", "_audit", "_audit_log", "_check", "_dump", "_system"),
-        tests=(_CONTRACT, "tests/kit/test_typed_operations.py", "tests/audit", "tests/transfer/test_dump.py"),
+        tests=(
+            _CONTRACT,
+            "tests/kit/test_health.py",
+            "tests/kit/test_imported.py",
+            "tests/kit/test_typed_operations.py",
+            "tests/audit",
+            "tests/encryption/test_modes.py",
+            "tests/transfer/test_dump.py",
+        ),
     ),
     "manager": Group(
         mutated=tuple(

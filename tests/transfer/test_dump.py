@@ -26,6 +26,7 @@ from fusion_store import (
     CorruptStore,
     FusionStoreError,
     InvalidInput,
+    NotEncrypted,
     SchemaTooNew,
     StoreNotFound,
     get_repository,
@@ -198,15 +199,17 @@ def test_records_that_could_not_be_read_again_are_not_written(tmp_path: Path, re
     tenant = next(record for record in records if isinstance(record, TenantRecord))
     secret = next(record for record in records if isinstance(record, SecretRecord))
 
-    cases: list[tuple[list[ExportedRecord], type[FusionStoreError]]] = [
-        ([secret], InvalidInput),
-        ([tenant, tenant], InvalidInput),
-        ([tenant, MarkRecord("encryption", b"sealed:x")], InvalidInput),
-        ([tenant, replace(secret, version=-1)], InvalidInput),
-        ([tenant, replace(secret, payload=secret.payload[:-1])], CorruptRecord),
+    mark = MarkRecord("encryption", b"sealed:x")
+    cases: list[tuple[list[ExportedRecord], type[FusionStoreError], str]] = [
+        ([secret], InvalidInput, "records: a record must come behind its tenant"),
+        ([tenant, tenant], InvalidInput, "records: tenants must come in the order of their hashes"),
+        ([tenant, mark], InvalidInput, "records: a mark must come first"),
+        ([tenant, replace(secret, version=-1)], InvalidInput, "version"),
+        ([tenant, replace(secret, payload=secret.payload[:-1])], CorruptRecord, "corrupt"),
+        ([mark, tenant, secret], NotEncrypted, "a plain payload stands in a sealed vault"),
     ]
-    for refused, error in cases:
-        with pytest.raises(error):
+    for refused, error, told in cases:
+        with pytest.raises(error, match=told):
             write_dump(tmp_path / "vault.dump", refused)
         assert names(tmp_path) == []
 
@@ -216,10 +219,9 @@ def test_a_folder_that_is_not_there_is_said(tmp_path: Path) -> None:
         write_dump(tmp_path / "no" / "vault.dump", [])
     with pytest.raises(StoreNotFound):
         next(read_dump(tmp_path / "vault.dump"))
-    with pytest.raises(ConfigError):
-        next(read_dump(tmp_path))
-    with pytest.raises(ConfigError):
-        next(read_dump("/dev/null"))
+    for path in (tmp_path, "/dev/null"):
+        with pytest.raises(ConfigError, match="leads to no file"):
+            next(read_dump(path))
 
 
 @st.composite
@@ -320,7 +322,7 @@ def test_what_does_not_read_is_refused_even_with_a_fitting_checksum(dumped: byte
 
 @pytest.mark.parametrize("behind", [b"rubbish", gzip.compress(b"{}\n", mtime=0), b"\0" * 999])
 def test_nothing_hides_between_records_and_end(dumped: bytes, tmp_path: Path, behind: bytes) -> None:
-    with pytest.raises(CorruptStore):
+    with pytest.raises(CorruptStore, match="cut short or altered"):
         next(read_dump(forged(tmp_path / "f", text_of(dumped), behind, tenants=4)))
 
 
