@@ -72,6 +72,18 @@ def test_many_waiting_uses_are_flushed_without_being_asked(sink: Sink) -> None:
         coalescer.stop()
 
 
+def test_flushing_goes_on_and_on(sink: Sink) -> None:
+    coalescer = LastUsedCoalescer(sink.write, seconds=LONG, count=1)
+    try:
+        for used_at in range(3):
+            sink.done.clear()
+            coalescer.note("a", used_at)
+            assert sink.done.wait(30)
+        assert sink.batches == [{"a": 0}, {"a": 1}, {"a": 2}]
+    finally:
+        coalescer.stop()
+
+
 def test_uses_are_flushed_after_a_while(sink: Sink) -> None:
     coalescer = LastUsedCoalescer(sink.write, seconds=0.001)
     try:
