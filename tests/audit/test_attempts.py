@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import threading
+import time
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -108,24 +109,26 @@ def test_closing_waits_no_longer_than_it_says(monkeypatch: pytest.MonkeyPatch) -
     go_on.set()
 
 
-def test_a_sink_that_fails_loses_its_batch_and_no_more(caplog: pytest.LogCaptureFixture) -> None:
-    seen, failed = Attempts(), threading.Event()
+def test_a_sink_that_fails_loses_its_batches_and_no_more(caplog: pytest.LogCaptureFixture) -> None:
+    seen, failures = Attempts(), [threading.Event(), threading.Event()]
 
-    def fail_once(batch: Sequence[AuthenticationAttempt]) -> None:
-        if not failed.is_set():
-            failed.set()
-            raise OSError("secret path")
+    def fail_twice(batch: Sequence[AuthenticationAttempt]) -> None:
+        for failed in failures:
+            if not failed.is_set():
+                failed.set()
+                raise OSError("secret path")
         seen.extend(batch)
 
-    options = AuditOptions(enable=False, attempts=fail_once)
+    options = AuditOptions(enable=False, attempts=fail_twice)
     with caplog.at_level(logging.WARNING, "fusion_store"), get_repository("memory://", audit=options) as repository:
-        repository.validate_api_token("first")
-        assert failed.wait(60)
-        repository.validate_api_token("second")
+        for failed in failures:
+            repository.validate_api_token("lost")
+            assert failed.wait(60)
+        repository.validate_api_token("seen")
     assert len(seen) == 1
     assert isinstance(repository, RecordRepository)
     assert repository.attempts is not None
-    assert repository.attempts.dropped == 1
+    assert repository.attempts.dropped == 2
     assert "OSError" in caplog.text
     assert "secret path" not in caplog.text
 
@@ -159,9 +162,13 @@ def test_options_that_make_no_sense_are_refused(options: dict[str, float]) -> No
 
 
 def test_a_forgotten_recorder_leaves_no_thread() -> None:
-    recorder = AttemptRecorder(lambda _: None)
+    handed_on = threading.Event()
+    recorder = AttemptRecorder(lambda _: handed_on.set())
     recorder.refuse("x", None, 0)
     (thread,) = (t for t in threading.enumerate() if t.name == "fusion-store-attempts")
+    assert thread.daemon
+    assert handed_on.wait(60)
+    time.sleep(0.1)  # until it waits for more
     del recorder
     gc.collect()
     thread.join(60)
