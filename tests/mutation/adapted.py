@@ -5,7 +5,8 @@ the copies that it makes. Here the copies stand undecorated, under the one decor
 
 mutmut forks once a mutant and starts pytest in the child, which takes longer than the tests. Here the child has the
 tests from before the fork. What decorators of our own made before that, when modules were imported, is made
-again by their mutants.
+again by their mutants. All else that mutmut runs tests for runs in a child as well: what stands open in the parent, as
+a LevelDB store, can't be used in any child, so that every mutant would seem to be killed.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from mutmut.runners.harness import PytestRunner
 from mutmut.state import state
 from mutmut.utils.file_utils import change_cwd
 from mutmut.utils.format_utils import mangled_name_from_mutant_name
-from mutmut.workers.isolation import ForkRunner
+from mutmut.workers.isolation import ForkRunner, run_in_fork, run_in_fork_with_result
 
 _PASSED = {"operation", "contextmanager", "property", "wraps", "_from_memory"}
 _MOST_SECONDS = 3.0
@@ -98,7 +99,7 @@ def _collect_once(decorators: Mapping[str, tuple[str, ...]]) -> None:
     forking: Any = ForkRunner
     running: Any = PytestRunner
     start_up, run_tests = forking.startup, running.run_tests
-    collects_stats, runs_clean_tests = forking.collect_stats, forking.run_clean_tests
+    collects_stats, forces_fail = forking.collect_stats, forking.run_forced_fail
 
     def collect(runner: Any) -> None:
         options = config()
@@ -117,6 +118,9 @@ def _collect_once(decorators: Mapping[str, tuple[str, ...]]) -> None:
             tests = {test for test in state().duration_by_test if test.startswith(files)}
             state().tests_by_mangled_function_name[name] = tests
         start_up(runner)
+        with change_cwd("mutants"):
+            if run_in_fork(runner.test_runner.collected.run, state().duration_by_test):
+                sys.exit("a test fails whatever is mutated")
 
     def run(runner: Any, *, mutant_name: str | None, tests: Iterable[str]) -> Any:
         if mutant_name is None:
@@ -131,15 +135,19 @@ def _collect_once(decorators: Mapping[str, tuple[str, ...]]) -> None:
             return runner.collected.run(_fastest(tests))
 
     def collect_stats(runner: Any, tests: Iterable[str] | None) -> Any:
-        runner.has_passed = not tests
-        return collects_stats(runner, tests)
+        def collected() -> tuple[Any, ...]:
+            code, found = collects_stats(runner, tests), state()
+            return code, dict(found.tests_by_mangled_function_name), found.duration_by_test
 
-    def run_clean_tests(runner: Any, tests: Iterable[str]) -> Any:
-        # All of them have just passed, to be measured.
-        return 0 if getattr(runner, "has_passed", False) else runs_clean_tests(runner, tests)
+        code, tests_by_function, durations = run_in_fork_with_result(collected)
+        state().tests_by_mangled_function_name.update(tests_by_function)
+        state().duration_by_test.update(durations)
+        return code
 
-    forking.startup, forking.collect_stats, forking.run_clean_tests = collect, collect_stats, run_clean_tests
-    running.run_tests = run
+    forking.startup, forking.collect_stats, running.run_tests = collect, collect_stats, run
+    # They are run when they have been collected.
+    forking.run_clean_tests = lambda *_, **__: 0
+    forking.run_forced_fail = lambda runner: run_in_fork(forces_fail, runner)
 
 
 def _fastest(tests: Iterable[str]) -> list[str]:
