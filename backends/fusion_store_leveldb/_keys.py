@@ -157,6 +157,11 @@ def mark(name: str) -> bytes:
     return b"m" + name.encode()
 
 
+def is_mark(key: bytes) -> bool:
+    """Whether it is a mark's key."""
+    return key.startswith(b"m")
+
+
 def audit_chain(tenant_hash: str) -> bytes:
     """The key of a chain."""
     return AUDIT_CHAINS.start + _chain(tenant_hash)

@@ -182,7 +182,7 @@ def read_schema(view: View) -> str:
 
 def read_mark(view: View, name: str) -> bytes | None:
     """The value of a mark; None when there is none."""
-    value = view.get(keys.mark(name))
+    value = view.get_mark(keys.mark(name))
     return None if value is None else codec.decode_bytes(value, "mark")
 
 

@@ -14,7 +14,7 @@ from fusion_store import CorruptStore, FusionStoreError, OutcomeUnknown, Storage
 from fusion_store.backend import InFlightGuard
 from fusion_store_leveldb._errors import DRIVER_ERRORS, translate, translated
 from fusion_store_leveldb._fork import OpenDatabase
-from fusion_store_leveldb._keys import Range
+from fusion_store_leveldb._keys import Range, is_mark
 
 _MOST_IN_GROUP: Final = 64
 
@@ -47,6 +47,10 @@ class View:
         except DRIVER_ERRORS as error:
             raise translate(error) from None
         return value
+
+    def get_mark(self, key: bytes) -> bytes | None:
+        """As ``get``, of a mark."""
+        return self.get(key)
 
     def scan(self, wanted: Range) -> Iterator[tuple[bytes, bytes]]:
         """The keys and values of a range in order, as they were when the first was asked for."""
@@ -106,6 +110,7 @@ class Session(View):
         self._waiting: deque[_Write] = deque()
         self._writing = False
         self._failure: FusionStoreError | None = None
+        self._marks: dict[bytes, bytes | None] = {}
 
     @property
     def has_failed(self) -> bool:
@@ -129,6 +134,13 @@ class Session(View):
             snapshot = self._source.snapshot()
         with closing(snapshot):
             yield View(snapshot)
+
+    def get_mark(self, key: bytes) -> bytes | None:
+        """As ``get``, of a mark: every write looks at some, so that they are kept until one is written."""
+        marks = self._marks
+        if key not in marks:
+            marks[key] = self.get(key)
+        return marks[key]
 
     def write(self, changes: Changes, *, sync: bool = True) -> None:
         """Write the changes in one atomic step, with ``sync`` durably.
@@ -184,13 +196,18 @@ class Session(View):
 
     def _write_batch(self, group: list[_Write]) -> None:
         batch = self._source.write_batch(sync=any(write.sync for write in group))
+        changes_marks = False
         for write in group:
             for key, value in write.changes.entries:
+                changes_marks = changes_marks or is_mark(key)
                 if value is None:
                     batch.delete(key)
                 else:
                     batch.put(key, value)
         batch.write()
+        if changes_marks:
+            # Another one: who has read an old value meanwhile puts it where nobody looks any more.
+            self._marks = {}
 
     def _fail(self, group: list[_Write], failure: FusionStoreError) -> None:
         self._failure = failure if isinstance(failure, StorageFull | CorruptStore) else StorageIO()

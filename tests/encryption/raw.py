@@ -169,8 +169,8 @@ class RawLevelDB(Raw):
     """The values of the open database, which no second handle could open meanwhile."""
 
     def __init__(self, repository: TokenRepository) -> None:
-        session = cast(Any, storage(repository))._handle._session
-        self.database: Any = session._source
+        self._session = cast(Any, storage(repository))._handle._session
+        self.database: Any = self._session._source
 
     def _key(self, row: Row) -> bytes:
         from fusion_store_leveldb import _keys as keys
@@ -210,9 +210,12 @@ class RawLevelDB(Raw):
 
     def set_mark(self, value: bytes | None) -> None:
         from fusion_store_leveldb import _keys as keys
+        from fusion_store_leveldb._session import Changes
 
-        key = keys.mark(ENCRYPTION_MARK)
+        key, changes = keys.mark(ENCRYPTION_MARK), Changes()
         if value is None:
-            self.database.delete(key)
+            changes.delete(key)
         else:
-            self.database.put(key, b"\x01" + value)
+            changes.put(key, b"\x01" + value)
+        # As whoever has the store open would, which keeps marks in memory.
+        self._session.write(changes)

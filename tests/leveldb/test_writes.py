@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ import plyvel
 
 from fusion_store_leveldb import LevelDBTokenRepository
 from fusion_store_leveldb._errors import DRIVER_ERRORS, translate
-from fusion_store_leveldb._session import Session
+from fusion_store_leveldb._session import Changes, Session
 
 FULL = """
 import json, os, resource, sys, threading
@@ -417,3 +418,33 @@ def test_the_operating_systems_reasons_are_told_apart(tmp_path: Path) -> None:
     locked = translate(plyvel.IOError(b"IO error: lock /x/LOCK: Resource temporarily unavailable"))
     assert type(locked).__name__ == "StoreLocked"
     assert OSError in DRIVER_ERRORS
+
+
+def test_a_mark_read_while_another_is_written_is_not_kept(folder: Path) -> None:
+    read, go_on = threading.Event(), threading.Event()
+
+    class Slow(Session):
+        def get(self, key: bytes) -> bytes | None:
+            value = super().get(key)
+            read.set()
+            assert go_on.wait(30)
+            return value
+
+    def put(value: bytes) -> None:
+        changes = Changes()
+        changes.put(b"mx", value)
+        session.write(changes)
+
+    with closing(plyvel.DB(str(folder), create_if_missing=True)) as database:
+        session = Slow(database)
+        put(b"old")
+        reader = threading.Thread(target=session.get_mark, args=(b"mx",))
+        reader.start()
+        assert read.wait(30)
+        put(b"new")
+        go_on.set()
+        reader.join()
+
+        assert session.get_mark(b"mx") == b"new"
+        put(b"newer")
+        assert session.get_mark(b"mx") == b"newer"
