@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Column, Connection, Table, and_, bindparam, delete, insert, or_, select, tuple_, update
 
-from fusion_store.backend import APITokenRecord, CounterRecord, Kind, Place, Record, SecretRecord
+from fusion_store.backend import APITokenRecord, CounterRecord, Kind, Place, Record, SecretRecord, TenantRecord
 from fusion_store_sql import _rows
 from fusion_store_sql._audit import AUDITED
 from fusion_store_sql._prepared import Prepared
@@ -45,6 +45,15 @@ def _token_page(*, of_tenant: bool, is_first: bool) -> Prepared:
     return Prepared(query.limit(bindparam("limit")), "tenant_hash", "created_at", "hash", "limit")
 
 
+def _insert_both() -> Prepared:
+    """A tenant and its first token in one statement; of the known products PostgreSQL alone has such a one."""
+    tenant = {column: _parameter(f"made_{column.name}", column) for column in tenants.c}
+    made = insert(tenants).values(tenant).cte("made")
+    token = {column: _parameter(column.name, column) for column in api_tokens.c}
+    names = *(parameter.key for parameter in tenant.values()), *api_tokens.c.keys()
+    return Prepared(insert(api_tokens).values(token).add_cte(made), *names)
+
+
 def _update(table: Table) -> Any:
     changed = {column.name: _parameter(column.name, column) for column in table.c if not column.primary_key}
     return update(table).where(equal(*table.primary_key)).values(changed)
@@ -72,6 +81,7 @@ _LOCKED_TENANT: Final = Prepared(
 )
 _TABLES: Final = (tenants, api_tokens, *_rows.SECRET_TABLES.values(), counters, auth_codes)
 _INSERT: Final = {table: Prepared(insert(table), *table.c.keys()) for table in _TABLES}
+_INSERT_BOTH: Final = _insert_both()
 _UPDATE: Final = {table: Prepared(_update(table), *table.c.keys()) for table in _TABLES}
 _DELETE: Final = {
     table: Prepared(delete(table).where(equal(*table.primary_key)), *(column.name for column in table.primary_key))
@@ -131,6 +141,15 @@ def find_counter(connection: Connection, place: Place) -> CounterRecord | None:
 def add(connection: Connection, record: Record) -> None:
     """Add a record."""
     _INSERT[_rows.table_of(record)].run(connection, *_rows.values(record))
+
+
+def add_tenant(connection: Connection, tenant: TenantRecord, token: APITokenRecord) -> None:
+    """Add a tenant with its first token; on PostgreSQL in one round trip."""
+    if connection.dialect.name == "postgresql":
+        _INSERT_BOTH.run(connection, *_rows.values(tenant), *_rows.values(token))
+    else:
+        add(connection, tenant)
+        add(connection, token)
 
 
 def rewrite(connection: Connection, record: Record) -> None:

@@ -69,6 +69,7 @@ from fusion_store_sql._queries import (
     TOKEN,
     TOKENS_OF_PREFIX,
     add,
+    add_tenant,
     find_counter,
     find_secret,
     find_token,
@@ -113,10 +114,11 @@ class SQLTokenRepository(RecordRepository):
         def work(connection: Connection) -> None:
             audited = settle(connection, mode)
             if tenant is not None:
-                add(connection, tenant)
-            elif not lock_tenant(connection, token.tenant_hash).stands:
+                add_tenant(connection, tenant, token)
+            elif lock_tenant(connection, token.tenant_hash).stands:
+                add(connection, token)
+            else:
                 raise TenantNotFound
-            add(connection, token)
             self._record(connection, audited, of_new_token, audit, token, tenant)
 
         self._database.write(work)
