@@ -169,8 +169,14 @@ class RawSQL(Raw):
         return lambda key: bytes(read(key)[2])
 
     def pages(self, starts: Sequence[int], limit: int) -> Work:
-        text = "SELECT * FROM api_tokens WHERE (created_at, hash) > (?, ?) ORDER BY created_at, hash LIMIT ?"
-        cursors = [(tenants.created_at(after), self._text(tenants.tenant_hash(after)), limit) for after in starts]
+        behind = "(created_at, hash) > (?, ?)"
+        places: tuple[int, ...] = (0, 1)
+        if self.store.scheme == "mariadb":
+            # Which reads the index from its beginning for the other form.
+            behind, places = "(created_at > ? OR created_at = ? AND hash > ?)", (0, 0, 1)
+        text = f"SELECT * FROM api_tokens WHERE {behind} ORDER BY created_at, hash LIMIT ?"  # noqa: S608
+        marks = [(tenants.created_at(after), self._text(tenants.tenant_hash(after))) for after in starts]
+        cursors = [(*(mark[place] for place in places), limit) for mark in marks]
         return each(lambda cursor: self._execute(text, cursor).fetchall(), cursors)
 
     def _text(self, text: str) -> str | bytes:

@@ -6,13 +6,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Connection, and_, bindparam, delete, exists, insert, select, tuple_, union, update
+from sqlalchemy import Connection, and_, bindparam, delete, exists, insert, select, union, update
 from sqlalchemy.exc import IntegrityError
 
 from fusion_store import CorruptRecord
 from fusion_store.backend import AUDIT_MARK, AuditChain, AuditEntry, AuditRecord, extend_chains
 from fusion_store_sql._database import rows
 from fusion_store_sql._errors import Deadlock
+from fusion_store_sql._keyset import Behind
 from fusion_store_sql._rows import is_text
 from fusion_store_sql._schema import audit_chains, audit_records, marks, tenants
 
@@ -79,7 +80,7 @@ def scan_records(
         order = (columns.recorded_at, columns.tenant_hash, columns.sequence)
         query = select(audit_records).order_by(*order)
         if after is not None:
-            query = query.where(tuple_(*order) > (after[0], after[2], after[1]))
+            query = query.where(Behind(order, (after[0], after[2], after[1])))
     else:
         query = select(audit_records).where(columns.tenant_hash == tenant_hash).order_by(columns.sequence)
         if after is not None:

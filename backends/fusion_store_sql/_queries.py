@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Column, Connection, Table, and_, bindparam, delete, insert, or_, select, tuple_, update
+from sqlalchemy import Column, Connection, Table, and_, bindparam, delete, insert, or_, select, update
 
 from fusion_store.backend import APITokenRecord, CounterRecord, Kind, Place, Record, SecretRecord, TenantRecord
 from fusion_store_sql import _rows
 from fusion_store_sql._audit import AUDITED
+from fusion_store_sql._keyset import Behind
 from fusion_store_sql._prepared import Prepared
 from fusion_store_sql._schema import api_tokens, auth_codes, counters, tenants
 
@@ -41,7 +42,7 @@ def _token_page(*, of_tenant: bool, is_first: bool) -> Prepared:
         query = query.where(equal(api_tokens.c.tenant_hash))
     if not is_first:
         place = (api_tokens.c.created_at, api_tokens.c.hash)
-        query = query.where(tuple_(*place) > tuple_(*(_parameter(column.name, column) for column in place)))
+        query = query.where(Behind(place, [_parameter(column.name, column) for column in place]))
     return Prepared(query.limit(bindparam("limit")), "tenant_hash", "created_at", "hash", "limit")
 
 

@@ -18,7 +18,9 @@ from fusion_store import (
     get_repository,
 )
 from fusion_store._registry import find_backend
+from fusion_store.testing.contract._making import crafted_tenant
 from fusion_store_sql._backend import _locate
+from fusion_store_sql._queries import token_page
 from tests.servers.conftest import rows
 
 
@@ -36,6 +38,17 @@ def test_tables_are_innodb_and_sessions_strict_whatever_the_server_says(reposito
 
     assert engines == [("InnoDB",)]
     assert modes == [("STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION", modes[0][1])]
+
+
+@pytest.mark.parametrize("tenant_hash", [None, "a" * 64])
+def test_a_page_is_not_looked_for_from_the_beginning_of_the_index(
+    repository: TokenRepository, url: str, tenant_hash: str | None
+) -> None:
+    repository.import_records(crafted_tenant(1))
+    with _locate(find_backend(url)[1]).connect().read() as connection:
+        page = token_page(tenant_hash, (1, "f" * 64)).form(connection.dialect)
+        plan = connection.exec_driver_sql(f"EXPLAIN {page.sql}", page.arguments((tenant_hash, 1, "f" * 64, 100)))
+        assert plan.mappings().one()["type"] == "range"
 
 
 @pytest.mark.parametrize("column", ["tenant_hash", "hash"])
