@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
@@ -102,7 +103,7 @@ REFUSALS: list[Refusal] = [
     ("service", "must not begin or end with white", lambda vault, t: vault.get_oauth_token(t, " a")),
     ("service", "must not contain control", lambda vault, t: vault.get_oauth_token(t, "a\x01b")),
     ("service", "normalization form C", lambda vault, t: vault.get_oauth_token(t, "e\u0301")),
-    ("credential_type", "must be one of .*api_key", lambda vault, t: vault.get_credentials(t, "mail", "x")),
+    ("credential_type", "must be one of api_key", lambda vault, t: vault.get_credentials(t, "mail", "x")),
     ("ttl", "must be a timedelta", lambda vault, t: vault.create_auth_code(t, "github", ttl=5)),
     ("limit", "must be a whole number from 1 to 1000000", lambda vault, _: vault.list_api_tokens(limit=0)),
     ("after", "must be a string", lambda vault, _: vault.list_api_tokens(after=5)),
@@ -134,7 +135,7 @@ REFUSALS: list[Refusal] = [
         "must have at most 16384 bytes as JSON",
         lambda vault, t: vault.store_oauth_token(t, "a", OAuthTokenData("a", metadata={"a": "x" * 16384})),
     ),
-    ("data", r"must be a JSON object \(a dict\)", lambda vault, t: vault.store_credentials(t, "a", _key([]))),
+    ("data", "must be a JSON object (a dict)", lambda vault, t: vault.store_credentials(t, "a", _key([]))),
     (
         "data",
         "must have at most 65536 bytes",
@@ -154,7 +155,7 @@ def test_a_refusal_names_the_field_and_says_why(
     tenant = vault.add_api_token().hash
     before = list(vault.export_records())
 
-    with pytest.raises(InvalidInput, match=reason) as caught:
+    with pytest.raises(InvalidInput, match=re.escape(reason)) as caught:
         call(vault, tenant)
 
     assert caught.value.field == field
