@@ -38,6 +38,10 @@ class Scripted(Strategy):
         self.revoked: list[OAuthTokenData] = []
         self.revocation: bool | Exception = True
 
+    def _check(self, config: ServiceConfig, context: AuthContext) -> None:
+        assert config.type == self.type
+        assert context.clock is self.clock
+
     def new_token(self) -> OAuthTokenData:
         number = len(self.refreshed) + self.authenticated
         return OAuthTokenData(f"access {number}", f"refresh {number}", expires_at=self.clock.now + HOUR)
@@ -53,14 +57,17 @@ class Scripted(Strategy):
         return answer
 
     async def authenticate(self, config: ServiceConfig, context: AuthContext) -> OAuthTokenData:
+        self._check(config, context)
         self.authenticated += 1
         return await self._answer()
 
     async def refresh(self, config: ServiceConfig, token: OAuthTokenData, context: AuthContext) -> OAuthTokenData:
+        self._check(config, context)
         self.refreshed.append(token)
         return await self._answer()
 
     async def revoke(self, config: ServiceConfig, token: OAuthTokenData, context: AuthContext) -> bool:
+        self._check(config, context)
         self.revoked.append(token)
         if isinstance(self.revocation, Exception):
             raise self.revocation
@@ -79,14 +86,21 @@ class World:
     def __init__(self, folder: Path) -> None:
         self.observers = list[Observer]()
         self.clock = ManualClock()
+        self.waits: list[float] = []
         self.strategy = Scripted(self.clock)
         self.repository = get_repository(f"sqlite:///{folder}/vault.db", clock=self.clock)
         self.issued = self.repository.add_api_token()
 
     async def _sleep(self, seconds: float) -> None:
+        self.waits.append(seconds)
         self.clock.advance(timedelta(seconds=seconds))
         # Long enough for another thread's answer to arrive.
         await asyncio.sleep(0.005)
+
+    @property
+    def tenant_id(self) -> str:
+        """What logs call the tenant."""
+        return self.issued.metadata.tenant_id
 
     def make_manager(self) -> AuthManager:
         """A manager whose waiting moves the clock; many stand for as many processes."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from hashlib import sha256
 from typing import Any
 
 import httpx2
@@ -21,9 +23,11 @@ from fusion_store import (
     StoreClosed,
 )
 from fusion_store.auth import (
+    HTTP,
     AuthContext,
     AuthManager,
     BlockingAuthManager,
+    BlockingTenant,
     DevicePrompt,
     Disconnected,
     Prompt,
@@ -32,7 +36,8 @@ from fusion_store.auth import (
     ServiceConfig,
 )
 from fusion_store.auth._requests import add_to_request
-from tests.auth.manager.conftest import CONFIG, HOUR, SECOND, Scripted, World
+from tests.auth.manager.conftest import CONFIG, HOUR, MINUTE, SECOND, Scripted, World
+from tests.auth.provider import Reply, running_provider
 
 
 def test_only_a_live_token_opens_a_tenant(world: World) -> None:
@@ -43,7 +48,7 @@ def test_only_a_live_token_opens_a_tenant(world: World) -> None:
         async with world.make_manager() as manager:
             assert (await manager.tenant(world.issued.token)).tenant_hash == world.issued.hash
             for token in (dead.token, "nonsense", world.issued.hash):
-                with pytest.raises(AuthError):
+                with pytest.raises(AuthError, match="the API token isn't live"):
                     await manager.tenant(token)
 
     asyncio.run(open_all())
@@ -67,7 +72,7 @@ def test_a_handle_shows_no_secret_and_cannot_be_rebound(world: World) -> None:
     async def look() -> None:
         async with world.make_manager() as manager:
             tenant = await manager.tenant(world.issued.token)
-            assert world.issued.token not in repr(tenant)
+            assert repr(tenant) == f"Tenant({world.tenant_id!r})"
             with pytest.raises(AttributeError):
                 tenant.tenant_hash = "0" * 64  # type: ignore[misc]
 
@@ -91,6 +96,100 @@ def test_the_managers_configurations_are_used_where_none_is_given(world: World) 
             return await (await manager.tenant(world.issued.token)).get_token("github")
 
     assert asyncio.run(call()) == stored
+
+
+def test_a_login_takes_the_tenants_credentials_and_the_managers_time(world: World) -> None:
+    login = ServiceCredentials(CredentialType.BASIC_AUTH, {"username": "bot", "password": "hush"})
+    tomorrow = world.clock.now + timedelta(days=1)
+    away = Reply(503, headers={"Retry-After": format_datetime(world.clock.now + MINUTE, usegmt=True)})
+
+    with running_provider() as provider:
+        provider.script("/login", [away, {"token": "t", "expires_at": tomorrow.isoformat()}])
+        config = ServiceConfig(
+            type="session_jwt", login_url=provider.url("/login"), token_path="token", expires_at_path="expires_at"
+        )
+
+        async def calls() -> OAuthTokenData:
+            async with AuthManager(world.repository, services={"site": config}, clock=world.clock) as manager:
+                tenant = manager.tenant_of(world.issued.hash)
+                with pytest.raises(NeedsReauth, match="site: store basic_auth or custom credentials"):
+                    await tenant.get_token("site")
+                world.clock.advance(SECOND)
+                world.repository.store_credentials(world.issued.hash, "site", login)
+                with pytest.raises(RefreshFailed) as caught:
+                    await tenant.get_token("site")
+                assert caught.value.retry_after == pytest.approx(59, abs=1)
+                world.clock.advance(HOUR)
+                return await tenant.get_token("site")
+
+        token = asyncio.run(calls())
+        assert provider.requests[-1].json == login.data
+    assert (token.access_token, token.expires_at) == ("t", tomorrow)
+
+
+def test_the_users_code_is_polled_for_with_the_managers_sleep(world: World) -> None:
+    shown: list[Prompt] = []
+    waits: list[float] = []
+
+    async def show(prompt: Prompt) -> None:
+        shown.append(prompt)
+
+    async def sleep(seconds: float) -> None:
+        waits.append(seconds)
+
+    with running_provider() as provider:
+        page = provider.url("/enter")
+        provider.script(
+            "/device",
+            [{"device_code": "d", "user_code": "CODE", "verification_uri": page, "expires_in": 900, "interval": 7}],
+        )
+        provider.script("/token", [Reply(400, {"error": "authorization_pending"}), {"access_token": "a"}])
+        config = ServiceConfig(
+            type="oauth2_device",
+            client_id="me",
+            device_authorization_url=provider.url("/device"),
+            token_url=provider.url("/token"),
+        )
+        with BlockingAuthManager(world.repository, clock=world.clock, sleep=sleep) as manager:
+            stored = manager.tenant_of(world.issued.hash).authenticate("mail", config, show=show)
+
+    assert stored.access_token == "a"
+    assert shown == [DevicePrompt("mail", "CODE", page, None, world.clock.now + 15 * MINUTE)]
+    assert waits == [7, 7]
+
+
+def test_without_a_clock_the_system_tells_the_time(world: World) -> None:
+    token = OAuthTokenData("living", expires_at=datetime.now(UTC) + HOUR)
+    stored = world.repository.store_oauth_token(world.issued.hash, "github", token)
+
+    async def call() -> OAuthTokenData:
+        async with AuthManager(world.repository, {"scripted": world.strategy}) as manager:
+            return await manager.tenant_of(world.issued.hash).get_token("github", CONFIG)
+
+    assert asyncio.run(call()) == stored
+
+
+def test_what_speaks_to_providers_is_closed_with_the_manager_that_made_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed: list[HTTP] = []
+
+    class Watched(HTTP):
+        async def aclose(self) -> None:
+            closed.append(self)
+            await super().aclose()
+
+    async def calls() -> None:
+        async with Watched() as lent:
+            async with AuthManager(world.repository, {}, http=lent) as manager:
+                assert manager.http is lent
+            assert closed == []
+        monkeypatch.setattr("fusion_store.auth._http.HTTP", Watched)
+        async with AuthManager(world.repository, {}) as manager:
+            pass
+        assert closed == [lent, manager.http]
+
+    asyncio.run(calls())
 
 
 # Requests
@@ -159,6 +258,19 @@ def test_service_credentials_are_read_from_their_own_operations(world: World) ->
     asyncio.run(calls())
 
 
+def test_calls_at_a_time_each_apply_the_configuration_that_they_were_given(world: World) -> None:
+    credentials = ServiceCredentials(CredentialType.API_KEY, {"api_key": "k"})
+    world.repository.store_credentials(world.issued.hash, "mail", credentials)
+
+    async def calls() -> list[Any]:
+        async with AuthManager(world.repository, clock=world.clock) as manager:
+            tenant = manager.tenant_of(world.issued.hash)
+            configs = [ServiceConfig(type="api_key", header=header) for header in ("X-One", "X-Two")]
+            return await asyncio.gather(*(tenant.apply_auth({}, "mail", config) for config in configs))
+
+    assert asyncio.run(calls()) == [{"headers": {"X-One": "k"}}, {"headers": {"X-Two": "k"}}]
+
+
 # Disconnecting
 
 
@@ -188,11 +300,12 @@ class Asking(Scripted):
 
     def __init__(self, world: World) -> None:
         super().__init__(world.clock)
+        self.prompt = DevicePrompt("mail", "CODE", "https://x/", None, world.clock.now + HOUR)
         self.consent = asyncio.Event()
 
     async def authenticate(self, config: ServiceConfig, context: AuthContext) -> OAuthTokenData:
         self.authenticated += 1
-        await context.prompt(DevicePrompt("mail", "CODE", "https://x/", None, self.clock.now + HOUR))
+        await context.prompt(self.prompt)
         await self.consent.wait()
         return self.new_token()
 
@@ -214,13 +327,13 @@ def test_callers_that_sign_in_at_once_share_one_sign_in_and_each_sees_its_prompt
             await asyncio.sleep(0.01)
             strategy.consent.set()
             answers = await asyncio.gather(*tasks, late)
-            assert strategy.authenticated == 1
+            assert (strategy.authenticated, seen) == (1, [strategy.prompt] * 6)
+            assert world.repository.get_oauth_token(world.issued.hash, "mail") == answers[0]
+            assert (await tenants[0].authenticate("mail", config, show=show)).version == 2
+            assert (strategy.authenticated, len(seen)) == (2, 7)
             return answers
 
-    answers = asyncio.run(calls())
-    assert len(seen) == 6
-    assert {token.version for token in answers} == {1}
-    assert world.repository.get_oauth_token(world.issued.hash, "mail") == answers[0]
+    assert {token.version for token in asyncio.run(calls())} == {1}
 
 
 def test_a_sign_in_that_nobody_waits_for_any_more_ends(world: World) -> None:
@@ -238,7 +351,6 @@ def test_a_sign_in_that_nobody_waits_for_any_more_ends(world: World) -> None:
             await asyncio.sleep(0.01)
             assert not second.done()
             second.cancel()
-            await asyncio.sleep(0.01)
             again = asyncio.create_task(tenant.authenticate("mail", config, show=show))
             await asyncio.sleep(0.01)
             assert strategy.authenticated == 2
@@ -317,7 +429,11 @@ def test_the_cache_keeps_values_for_their_time(world: World) -> None:
 
 def test_clearing_the_cache_leaves_everything_else(world: World) -> None:
     custom = ServiceCredentials(CredentialType.CUSTOM, {"a": 1})
-    stored = world.repository.store_credentials(world.issued.hash, "cached", custom)
+    key = ServiceCredentials(CredentialType.API_KEY, {"api_key": "k"})
+    stored = [
+        world.repository.store_credentials(world.issued.hash, service, credentials)
+        for service, credentials in (("cache:mine", key), ("cached", custom))
+    ]
     world.store(HOUR)
 
     async def calls() -> None:
@@ -329,23 +445,47 @@ def test_clearing_the_cache_leaves_everything_else(world: World) -> None:
             assert await cache.clear() == 0
 
     asyncio.run(calls())
-    assert list(world.repository.list_credentials(world.issued.hash).values()) == [stored]
+    assert list(world.repository.list_credentials(world.issued.hash).values()) == stored
     assert world.repository.get_oauth_token(world.issued.hash, "github") is not None
 
 
-def test_the_cache_refuses_what_it_cannot_keep(world: World) -> None:
+def test_the_cache_names_what_it_refuses_and_says_why(world: World) -> None:
+    no_key = "must be a string that isn't empty"
+    refused: list[tuple[Any, Any, timedelta, str, str]] = [
+        ("", 1, HOUR, "key", no_key),
+        (None, 1, HOUR, "key", no_key),
+        ("\ud800", 1, HOUR, "key", "must not hold surrogates"),
+        ("k", 1, timedelta(), "ttl", "must be positive"),
+        ("k", float("nan"), HOUR, "data", ""),
+        ("k", "x" * 70_000, HOUR, "data", ""),
+    ]
+
     async def calls() -> None:
         async with world.make_manager() as manager:
             cache = (await manager.tenant(world.issued.token)).cache
-            for key, value, ttl in (
-                ("", 1, HOUR),
-                ("k", 1, timedelta()),
-                ("k", float("nan"), HOUR),
-                ("k", "x" * 70_000, HOUR),
-            ):
-                with pytest.raises(InvalidInput):
+            for key, value, ttl, field, reason in refused:
+                with pytest.raises(InvalidInput, match=f"^{field}: {reason}") as caught:
                     await cache.set(key, value, ttl)
+                assert caught.value.field == field
             assert not await cache.has("k")
+
+    asyncio.run(calls())
+
+
+def test_keys_stand_in_the_names_of_services_and_are_hashed_where_they_would_not_fit(world: World) -> None:
+    longest, too_long = "k" * 200, "k" * 201
+    digest = "sha256:" + sha256(too_long.encode()).hexdigest()
+
+    async def calls() -> None:
+        async with world.make_manager() as manager:
+            cache = (await manager.tenant(world.issued.token)).cache
+            await cache.set(longest, 1, HOUR)
+            await cache.set(too_long, 2, HOUR)
+            names = {service for service, _ in world.repository.list_credentials(world.issued.hash)}
+            assert names == {f"cache:{longest}", f"cache:{digest}"}
+            assert not await cache.has(digest)
+            await cache.set(digest, 3, HOUR)
+            assert [await cache.get(key) for key in (longest, too_long, digest)] == [1, 2, 3]
 
     asyncio.run(calls())
 
@@ -384,3 +524,17 @@ def test_hosts_without_a_loop_have_the_same(world: World) -> None:
     with pytest.raises(StoreClosed):
         manager.tenant(world.issued.token)
     manager.close()
+
+
+def test_without_a_loop_too_each_call_takes_the_configuration_that_it_is_given(world: World) -> None:
+    stored = world.store(HOUR)
+    with BlockingAuthManager(world.repository, strategies={"scripted": world.strategy}, clock=world.clock) as manager:
+
+        def fresh() -> BlockingTenant:
+            return manager.tenant_of(world.issued.hash)
+
+        assert fresh().apply_auth({}, "github", CONFIG)["headers"] == {"Authorization": "Bearer old"}
+        assert fresh().apply_secret({}, "github", stored, CONFIG)["headers"] == {"Authorization": "Bearer old"}
+        assert fresh().invalidate_token("github", stored.version, CONFIG).access_token == "access 1"
+        assert fresh().disconnect("github", CONFIG) == Disconnected(deleted=True, revoked=True)
+        assert fresh().cache.get("nothing", "default") == "default"
