@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -19,6 +21,7 @@ from fusion_store import (
     RefreshFailed,
     RefreshTimeout,
     TokenRepository,
+    WrongKey,
 )
 from fusion_store.auth import AuthManager, GrantRejected, Tenant
 from tests.auth.manager.conftest import CONFIG, HOUR, MINUTE, SECOND, Scripted, World
@@ -112,14 +115,93 @@ def test_a_caller_that_is_cancelled_does_not_end_the_refresh_for_the_others(worl
 
     assert asyncio.run(calls()).access_token == "access 1"
     assert len(world.strategy.refreshed) == 1
+    assert world.waits == []
     assert world.repository.get_oauth_token(world.issued.hash, "github") is not None
+
+
+def test_while_a_token_is_refreshed_for_one_the_others_are_given_the_one_that_lives(world: World) -> None:
+    stored = world.store(HOUR)
+
+    async def calls() -> OAuthTokenData:
+        gate, asked = asyncio.Event(), asyncio.Event()
+
+        async def held() -> OAuthTokenData:
+            asked.set()
+            await gate.wait()
+            return world.strategy.new_token()
+
+        world.strategy.answers = [held]
+        async with world.make_manager() as manager:
+            tenant = manager.tenant_of(world.issued.hash)
+            refused = asyncio.create_task(tenant.invalidate_token("github", stored.version, CONFIG))
+            await asked.wait()
+            async with asyncio.timeout(20):
+                assert await tenant.get_token("github", CONFIG) == stored
+            gate.set()
+            return await refused
+
+    assert asyncio.run(calls()).access_token == "access 1"
+
+
+def test_who_shares_a_refresh_that_failed_is_not_given_the_token_that_was_refused(world: World) -> None:
+    stored = world.store(HOUR)
+    world.clock.advance(57 * MINUTE)
+
+    async def calls() -> None:
+        gate, asked = asyncio.Event(), asyncio.Event()
+
+        async def held() -> Exception:
+            asked.set()
+            await gate.wait()
+            return RefreshFailed("500", retryable=True)
+
+        world.strategy.answers = [held]
+        async with world.make_manager() as manager:
+            tenant = manager.tenant_of(world.issued.hash)
+            early = asyncio.create_task(tenant.get_token("github", CONFIG))
+            await asked.wait()
+            refused = asyncio.create_task(tenant.invalidate_token("github", stored.version, CONFIG))
+            await asyncio.sleep(0.01)
+            gate.set()
+            assert await early == stored
+            with pytest.raises(RefreshFailed, match="github: the last refresh failed a moment ago"):
+                await refused
+
+    asyncio.run(calls())
+    assert len(world.strategy.refreshed) == 1
+
+
+def test_a_failure_that_nobody_waits_for_any_more_is_not_reported_as_unheard(world: World) -> None:
+    world.store(-SECOND)
+    reports = list[dict[str, Any]]()
+
+    async def calls() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, report: reports.append(report))
+        gate, asked = asyncio.Event(), asyncio.Event()
+
+        async def held() -> Exception:
+            asked.set()
+            await gate.wait()
+            return RefreshFailed("500", retryable=True)
+
+        world.strategy.answers = [held]
+        async with world.make_manager() as manager:
+            call = asyncio.create_task(manager.tenant_of(world.issued.hash).get_token("github", CONFIG))
+            await asked.wait()
+            call.cancel()
+            await asyncio.sleep(0.01)
+            gate.set()
+        gc.collect()
+
+    asyncio.run(calls())
+    assert reports == []
 
 
 def test_who_waits_too_long_for_anothers_refresh_is_told(world: World) -> None:
     world.store(-SECOND)
     assert world.repository.claim_refresh(world.issued.hash, "github", ttl=HOUR) is not None
     began = world.clock.now
-    with pytest.raises(RefreshTimeout):
+    with pytest.raises(RefreshTimeout, match="github: another caller's refresh didn't end in time"):
         world.get()
     assert timedelta(seconds=30) <= world.clock.now - began <= timedelta(seconds=35)
     assert world.strategy.refreshed == []
@@ -130,6 +212,8 @@ def test_who_waits_too_long_is_given_the_old_token_while_it_lives(world: World) 
     world.clock.advance(57 * MINUTE)
     assert world.repository.claim_refresh(world.issued.hash, "github", ttl=HOUR) is not None
     assert world.get() == stored
+    with pytest.raises(RefreshTimeout):
+        world.invalidate(stored.version)
 
 
 def test_after_an_owners_death_the_lease_runs_out_and_another_one_refreshes(world: World) -> None:
@@ -207,6 +291,64 @@ def test_without_a_word_from_the_provider_the_pause_grows_with_each_failure(worl
     assert asyncio.run(pauses()) == [0, 1, 2, 4]
 
 
+def test_during_the_pause_a_living_token_is_answered_unless_it_was_refused(world: World) -> None:
+    stored = world.store(HOUR)
+    world.clock.advance(57 * MINUTE)
+    world.strategy.answers = [RefreshFailed("500", retryable=True)]
+
+    async def calls() -> None:
+        async with world.make_manager() as manager:
+            tenant = manager.tenant_of(world.issued.hash)
+            for _ in range(3):
+                assert await tenant.get_token("github", CONFIG) == stored
+            with pytest.raises(RefreshFailed, match="github: the last refresh failed a moment ago"):
+                await tenant.invalidate_token("github", stored.version)
+            assert len(world.strategy.refreshed) == 1
+
+    asyncio.run(calls())
+
+
+def test_a_refresh_that_succeeded_ends_the_growth_of_the_pauses(world: World) -> None:
+    world.store(-SECOND)
+    failure = RefreshFailed("500", retryable=True)
+    world.strategy.answers = [failure, failure, world.strategy.new_token(), failure]
+
+    async def calls() -> float | None:
+        async with world.make_manager() as manager:
+            tenant = manager.tenant_of(world.issued.hash)
+            for _ in range(2):
+                with pytest.raises(RefreshFailed, match="500"):
+                    await tenant.get_token("github", CONFIG)
+                world.clock.advance(2 * SECOND)
+            await tenant.get_token("github", CONFIG)
+            world.clock.advance(HOUR)
+            with pytest.raises(RefreshFailed, match="500"):
+                await tenant.get_token("github", CONFIG)
+            with pytest.raises(RefreshFailed) as caught:
+                await tenant.get_token("github", CONFIG)
+            return caught.value.retry_after
+
+    assert asyncio.run(calls()) == 1
+
+
+def test_a_failure_at_one_service_does_not_end_the_pause_of_another(world: World) -> None:
+    world.store(-SECOND)
+    world.repository.store_oauth_token(
+        world.issued.hash, "mail", OAuthTokenData("old", "refresh", expires_at=world.clock.now - SECOND)
+    )
+    world.strategy.answers = [RefreshFailed("500", retryable=True) for _ in range(2)]
+
+    async def calls() -> None:
+        async with world.make_manager() as manager:
+            tenant = manager.tenant_of(world.issued.hash)
+            for service in ("github", "mail") * 3:
+                with pytest.raises(RefreshFailed):
+                    await tenant.get_token(service, CONFIG)
+
+    asyncio.run(calls())
+    assert len(world.strategy.refreshed) == 2
+
+
 def test_a_refused_grant_is_noted_and_nobody_asks_again(world: World) -> None:
     stored = world.store(HOUR, metadata={"kept": "yes"})
     world.clock.advance(57 * MINUTE)
@@ -217,7 +359,7 @@ def test_a_refused_grant_is_noted_and_nobody_asks_again(world: World) -> None:
         assert kept.metadata["kept"] == "yes"
     world.clock.advance(HOUR)
     for _ in range(3):
-        with pytest.raises(NeedsReauth):
+        with pytest.raises(NeedsReauth, match="github: the user has to consent"):
             world.get()
     assert len(world.strategy.refreshed) == 1
 
@@ -232,6 +374,18 @@ def test_a_refused_grant_is_no_matter_when_another_one_has_stored_a_new_token(wo
 
     world.strategy.answers = [refuse]
     assert world.get().access_token == "by another"
+
+
+def test_a_refused_grant_of_a_deleted_token_is_told_as_such(world: World) -> None:
+    world.store(-SECOND)
+
+    def refuse() -> Exception:
+        world.repository.delete_oauth_token(world.issued.hash, "github")
+        return GrantRejected("invalid_grant")
+
+    world.strategy.answers = [refuse]
+    with pytest.raises(NeedsReauth, match=r"github: the provider refused the grant \(invalid_grant\)"):
+        world.get()
 
 
 def test_consenting_again_ends_a_refusal(world: World) -> None:
@@ -254,8 +408,11 @@ def test_without_a_token_or_a_refresh_token_the_user_has_to_consent(world: World
         world.get()
     token = OAuthTokenData("access", expires_at=world.clock.now + MINUTE)
     stored = world.repository.store_oauth_token(world.issued.hash, "github", token)
+    world.clock.advance(MINUTE - SECOND)
     assert world.get() == stored
-    world.clock.advance(MINUTE)
+    with pytest.raises(NeedsReauth, match="github: the user has to consent"):
+        world.invalidate(stored.version)
+    world.clock.advance(SECOND)
     with pytest.raises(NeedsReauth):
         world.get()
     assert world.strategy.refreshed == []
@@ -276,7 +433,7 @@ def test_a_deleted_token_is_not_brought_back_by_a_refresh_under_way(world: World
         return world.strategy.new_token()
 
     world.strategy.answers = [delete_meanwhile]
-    with pytest.raises(NeedsReauth):
+    with pytest.raises(NeedsReauth, match="github: the token was deleted or ended meanwhile"):
         world.get()
     assert world.repository.get_oauth_token(world.issued.hash, "github") is None
 
@@ -289,8 +446,23 @@ def test_a_deleted_tenant_gets_no_token(world: World) -> None:
         return world.strategy.new_token()
 
     world.strategy.answers = [delete_meanwhile]
-    with pytest.raises(AuthError):
+    with pytest.raises(AuthError, match="the tenant is gone"):
         world.get()
+
+
+def test_a_sign_in_without_a_user_is_not_tried_for_a_tenant_that_is_gone(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Scripted, "unattended", True)
+    world.repository.delete_tenant(world.issued.hash)
+
+    async def call() -> None:
+        async with world.make_manager() as manager:
+            await manager.tenant_of(world.issued.hash).get_token("github", CONFIG)
+
+    with pytest.raises(AuthError, match="the tenant is gone"):
+        asyncio.run(call())
+    assert world.strategy.authenticated == 0
 
 
 # Storing fails
@@ -315,9 +487,32 @@ class Failing:
 
 def test_storing_is_tried_again_until_the_lease_ends(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     world.store(-SECOND)
-    Failing(world.repository, monkeypatch, *[Busy("busy")] * 5)
+    Failing(world.repository, monkeypatch, *[Busy("busy")] * 7)
     assert world.get().access_token == "access 1"
     assert len(world.strategy.refreshed) == 1
+    assert world.waits == [0.05, 0.1, 0.2, 0.4, 0.8, 1, 1]
+
+
+def test_at_the_end_of_the_lease_storing_is_not_tried_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.store(-SECOND)
+    Failing(world.repository, monkeypatch, Busy("busy"))
+
+    def answer_late() -> OAuthTokenData:
+        world.clock.advance(MINUTE)
+        return world.strategy.new_token()
+
+    world.strategy.answers = [answer_late]
+    with pytest.raises(RefreshFailed, match=r"github: the new token couldn't be stored \(Busy\)"):
+        world.get()
+    assert world.waits == []
+
+
+def test_a_token_that_cannot_be_sealed_is_kept_back_at_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.store(-SECOND)
+    Failing(world.repository, monkeypatch, WrongKey("no key"))
+    with pytest.raises(RefreshFailed, match=r"github: the new token couldn't be stored \(WrongKey\)"):
+        world.get()
+    assert world.waits == []
 
 
 @pytest.mark.parametrize("committed", [True, False])
@@ -327,6 +522,7 @@ def test_an_unknown_commit_is_looked_up(world: World, monkeypatch: pytest.Monkey
     failing.committed_first = committed
     new = world.get()
     assert (new.access_token, new.version) == ("access 1", 2)
+    assert world.waits == ([] if committed else [0.05])
     assert world.repository.get_oauth_token(world.issued.hash, "github") == new
 
 
