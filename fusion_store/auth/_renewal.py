@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -159,7 +160,7 @@ class Renewal:
         deadline = self._clock() + self._timing.refresh_timeout
         wait = _FIRST_WAIT_SECONDS
         while True:
-            await self._store_what_is_left(target, refused)
+            await self._store_what_is_left(target)
             token = await self._read(target)
             if token is not None and not self._is_due(token, refused):
                 return token
@@ -306,10 +307,12 @@ class Renewal:
             f"{target.service}: the new token couldn't be stored ({type(error).__name__})", retryable=True
         ) from None
 
-    async def _store_what_is_left(self, target: Target, refused: int | None) -> None:
+    async def _store_what_is_left(self, target: Target) -> None:
         left = self._unstored.pop(target.key, None)
         if left is not None:
-            await self._store(left, target, refused)
+            # Where another one has stored or deleted the token since, the caller looks at what stands now.
+            with suppress(NeedsReauth):
+                await self._store(left, target, None)
 
     async def _has_changed(self, left: _Unstored, target: Target) -> bool:
         try:

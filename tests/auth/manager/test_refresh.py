@@ -549,6 +549,26 @@ def test_a_token_that_cannot_be_stored_is_kept_back_and_stored_by_the_next_call(
     assert len(world.strategy.refreshed) == 1
 
 
+def test_a_token_kept_back_gives_way_to_a_later_one_that_is_refreshed_in_its_turn(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.store(-SECOND)
+    Failing(world.repository, monkeypatch, ReadOnly("full"))
+
+    async def calls() -> OAuthTokenData:
+        async with world.make_manager() as manager:
+            tenant = manager.tenant_of(world.issued.hash)
+            with pytest.raises(RefreshFailed, match="stored"):
+                await tenant.get_token("github", CONFIG)
+            later = OAuthTokenData("later", "its refresh", expires_at=world.clock.now + HOUR)
+            world.repository.store_oauth_token(world.issued.hash, "github", later)
+            world.clock.advance(HOUR)
+            return await tenant.get_token("github", CONFIG)
+
+    assert asyncio.run(calls()).access_token == "access 2"
+    assert [token.refresh_token for token in world.strategy.refreshed] == ["old refresh", "its refresh"]
+
+
 # Refused upstream
 
 
