@@ -135,9 +135,11 @@ def test_while_a_token_is_refreshed_for_one_the_others_are_given_the_one_that_li
             tenant = manager.tenant_of(world.issued.hash)
             refused = asyncio.create_task(tenant.invalidate_token("github", stored.version, CONFIG))
             await asked.wait()
-            async with asyncio.timeout(20):
-                assert await tenant.get_token("github", CONFIG) == stored
-            gate.set()
+            try:
+                async with asyncio.timeout(20):
+                    assert await tenant.get_token("github", CONFIG) == stored
+            finally:
+                gate.set()
             return await refused
 
     assert asyncio.run(calls()).access_token == "access 1"
