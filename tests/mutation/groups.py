@@ -130,6 +130,6 @@ GROUPS = {
         mutated=tuple(
             f"fusion_store/auth/{name}.py" for name in ("_manager", "_renewal", "_blocking", "_cache", "_sign_in")
         ),
-        tests=("tests/auth/manager",),
+        tests=("tests/auth/manager", "tests/auth/strategies"),
     ),
 }
