@@ -131,6 +131,6 @@ GROUPS = {
             f"fusion_store/auth/{name}.py" for name in ("_manager", "_renewal", "_blocking", "_cache", "_sign_in")
         ),
         tests=("tests/auth/manager", "tests/auth/strategies"),
-        left_out=("documented_services",),
+        left_out=("documented",),
     ),
 }
