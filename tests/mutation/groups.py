@@ -118,6 +118,7 @@ GROUPS = {
         mutated=_kit("_attempts", "_audit", "_audit_log", "_check", "_dump", "_system"),
         tests=(
             _CONTRACT,
+            "tests/kit/test_check.py",
             "tests/kit/test_health.py",
             "tests/kit/test_imported.py",
             "tests/kit/test_typed_operations.py",
