@@ -40,7 +40,7 @@ collect_ignore = [
     *["http"] * _NO_HTTP,
     *["integrations"] * _NO_INTEGRATIONS,
     *["provider"] * _NO_PROVIDER,
-    *["servers", "cache/test_frozen.py"] * (len(_NO_SERVER) == len(VARIABLES)),
+    *["servers", "cache/test_frozen.py", "fuzz/test_server_rows.py"] * (len(_NO_SERVER) == len(VARIABLES)),
     *["chaos"] * (not SERVERS),
     *["crash"] * ("FUSION_STORE_TEST_CRASH" not in os.environ),
     *["mutation"] * ("FUSION_STORE_TEST_MUTATION" not in os.environ),
