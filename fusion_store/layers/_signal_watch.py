@@ -86,15 +86,13 @@ class SignalWatch:
 
 @contextmanager
 def _signal_reader(storage: RecordRepository) -> Iterator[Callable[[], int]]:
-    """The storage's own, opened and closed as work in the background."""
-    opened = ExitStack()
-    with background_work():
-        read = opened.enter_context(storage.signal_reader())
-    try:
-        yield read
-    finally:
+    """The storage's own, which translates what reading raises; opened and closed as work in the background."""
+    with ExitStack() as opened:
+        closing = opened.enter_context(ExitStack())
         with background_work():
-            opened.close()
+            read = opened.enter_context(storage.signal_reader())
+        opened.callback(lambda: closing.enter_context(background_work()))
+        yield read
 
 
 def _watch(

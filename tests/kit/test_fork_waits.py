@@ -83,3 +83,26 @@ def test_the_reader_of_the_change_signal_is_opened_and_closed_first(part: str) -
 
     assert not work.is_seen_by_a_child()
     closing.join()
+
+
+def test_the_reader_of_the_change_signal_translates_what_reading_raises() -> None:
+    failed, again = threading.Event(), threading.Event()
+
+    class Storage(MemoryTokenRepository):
+        @contextmanager
+        def signal_reader(self) -> Iterator[Callable[[], int]]:
+            def read() -> int:
+                raise OSError("of the driver")
+
+            if failed.is_set():
+                again.set()
+            try:
+                yield read
+            except OSError:
+                failed.set()
+                raise Unavailable("away") from None
+
+    with CachedTokenRepository(Storage()) as vault:
+        vault.validate_api_token(vault.add_api_token().token)
+        assert failed.wait(30)
+        assert again.wait(30)
