@@ -9,7 +9,7 @@ from fusion_store.auth._config import ServiceConfig
 from fusion_store.auth._external import push_token
 from fusion_store.auth._http import HTTP
 from fusion_store.auth._manager import AuthManager, Disconnected, Tenant
-from fusion_store.auth._renewal import REJECTED, Timing
+from fusion_store.auth._renewal import REJECTED, RefusedAgain, Timing
 from fusion_store.auth._services_file import load_services
 from fusion_store.auth._strategies import find_strategies
 from fusion_store.auth._strategy import (
@@ -37,6 +37,7 @@ __all__ = [
     "Disconnected",
     "GrantRejected",
     "Prompt",
+    "RefusedAgain",
     "RequestAuth",
     "Secret",
     "ServiceConfig",

@@ -150,7 +150,8 @@ class Tenant:
         """Another token, the service having refused (401) the one of version ``seen_version``.
 
         Refreshes it if it still is the stored one; else somebody has, and theirs is answered. Raises what
-        ``get_token`` does.
+        ``get_token`` does, and ``RefusedAgain``, a ``RefreshFailed``, for a token that took a refused one's place less
+        than a minute ago: the service refuses something else than the token's age.
         """
         return await self._manager.renewal.live_token(self._token_target(service, config), refused_version=seen_version)
 

@@ -52,6 +52,8 @@ _LONGEST_WAIT_SECONDS: Final = 1.0
 _FIRST_BACKOFF: Final = timedelta(seconds=1)
 _LONGEST_BACKOFF: Final = timedelta(minutes=5)
 _LONGEST_RETRY_AFTER_SECONDS: Final = 86_400.0
+_REPLACEMENT_STANDS: Final = timedelta(minutes=1)
+"""So long the token that took a refused one's place isn't renewed for being refused, too."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,17 @@ class _Backoff(NamedTuple):
     retryable: bool
 
 
+class RefusedAgain(RefreshFailed):
+    """The service refuses a token that has just taken the place of one that it refused."""
+
+
+class _Replacement(NamedTuple):
+    """The version of the token that took a refused one's place, and until when it stands."""
+
+    version: int
+    until: datetime
+
+
 class _Unstored(NamedTuple):
     """A new token under its claim; ``seen`` is the version of the token it replaces, 0 where there was none."""
 
@@ -118,6 +131,7 @@ class Renewal:
         self._running: dict[tuple[str, str], asyncio.Task[OAuthTokenData]] = {}
         self._unstored: dict[tuple[str, str], _Unstored] = {}
         self._backoffs: dict[tuple[str, str], _Backoff] = {}
+        self._replacements: dict[tuple[str, str], _Replacement] = {}
 
     async def live_token(self, target: Target, refused_version: int | None = None) -> OAuthTokenData:
         """A token with enough life left, of another version than ``refused_version``.
@@ -166,7 +180,7 @@ class Renewal:
                 return token
             if not self._can_renew(target, token):
                 return self._make_do(token, refused, NeedsReauth(f"{target.service}: the user has to consent"))
-            if (pause := self._pause(target)) is not None:
+            if (pause := self._pause(target) or self._refused_again(target, refused)) is not None:
                 return self._make_do(token, refused, pause)
             claim = await self._claim(target)
             if claim is not None:
@@ -201,7 +215,10 @@ class Renewal:
             raise
         self._backoffs.pop(target.key, None)
         left = _Unstored(claim, new, token.version if token else 0)
-        return await self._store(left, target, refused)
+        stored = await self._store(left, target, refused)
+        if refused is not None:
+            self._note_replacement(target, stored.version)
+        return stored
 
     async def _ask_provider(self, target: Target, token: OAuthTokenData | None) -> OAuthTokenData:
         if token is not None and self._can_refresh(target, token):
@@ -246,6 +263,18 @@ class Renewal:
         return RefreshFailed(
             f"{target.service}: the last refresh failed a moment ago", retryable=backoff.retryable, retry_after=left
         )
+
+    def _refused_again(self, target: Target, refused: int | None) -> RefusedAgain | None:
+        replacement = self._replacements.get(target.key)
+        if replacement is None or replacement.version != refused or replacement.until <= self._clock():
+            return None
+        left = (replacement.until - self._clock()).total_seconds()
+        return RefusedAgain(f"{target.service}: the service refuses the new token, too", retry_after=left)
+
+    def _note_replacement(self, target: Target, version: int) -> None:
+        now = self._clock()
+        self._replacements = {key: standing for key, standing in self._replacements.items() if standing.until > now}
+        self._replacements[target.key] = _Replacement(version, now + _REPLACEMENT_STANDS)
 
     def _note_failure(self, target: Target, error: FusionStoreError) -> None:
         logger.warning("%s: refreshing the token of tenant %s failed: %s", *_named(target), error)

@@ -8,18 +8,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from fusion_store._errors import ConfigError
 from fusion_store._values import OAuthTokenData
-from fusion_store.auth import BlockingTenant, Secret, ServiceConfig, Tenant
-
-
-class _URL(Protocol):
-    @property
-    def scheme(self) -> str: ...
-
-    @property
-    def host(self) -> str: ...
-
-    @property
-    def port(self) -> int | None: ...
+from fusion_store.auth import BlockingTenant, RefusedAgain, Secret, ServiceConfig, Tenant
 
 
 class _Request(Protocol):
@@ -63,12 +52,15 @@ class AuthFlow(Generic[Request, Response]):
             raise ConfigError("a Client needs a tenant of BlockingAuthManager; this one is for an AsyncClient")
         request.read()
         secret = tenant.get_secret(self._service, self._config)
-        sent_to = _origin(request.url)
         response = yield tenant.apply_secret(request, self._service, secret, self._config)
-        version = _refused_version(response, secret, sent_to)
-        if version is not None:
+        version = self._refused_version(secret, request, response)
+        if version is None:
+            return
+        try:
             secret = tenant.invalidate_token(self._service, version, self._config)
-            yield tenant.apply_secret(request, self._service, secret, self._config)
+        except RefusedAgain:
+            return
+        yield tenant.apply_secret(request, self._service, secret, self._config)
 
     async def async_auth_flow(self, request: Request) -> AsyncGenerator[Request, Response]:
         tenant = self._tenant
@@ -76,19 +68,29 @@ class AuthFlow(Generic[Request, Response]):
             raise ConfigError("an AsyncClient needs a tenant of AuthManager; this one is for a Client")
         await request.aread()
         secret = await tenant.get_secret(self._service, self._config)
-        sent_to = _origin(request.url)
         response = yield tenant.apply_secret(request, self._service, secret, self._config)
-        version = _refused_version(response, secret, sent_to)
-        if version is not None:
+        version = self._refused_version(secret, request, response)
+        if version is None:
+            return
+        try:
             secret = await tenant.invalidate_token(self._service, version, self._config)
-            yield tenant.apply_secret(request, self._service, secret, self._config)
+        except RefusedAgain:
+            return
+        yield tenant.apply_secret(request, self._service, secret, self._config)
 
+    def _refused_version(self, secret: Secret, sent: _Request, response: _Response) -> int | None:
+        """The version of the token that a 401 refuses: the request that it answers had the token in it.
 
-def _refused_version(response: _Response, secret: Secret, sent_to: tuple[str, str, int | None]) -> int | None:
-    """The version of the token that was refused. Another server, to which a redirect led, hasn't seen it."""
-    refused = response.status_code == HTTPStatus.UNAUTHORIZED and _origin(response.request.url) == sent_to
-    return secret.version if refused and isinstance(secret, OAuthTokenData) else None
-
-
-def _origin(url: _URL) -> tuple[str, str, int | None]:
-    return url.scheme, url.host, url.port
+        A redirect leads to another request. The client takes ``Authorization`` off for another host, and cookies
+        always, and the service's ``Location`` holds no secret.
+        """
+        if response.status_code != HTTPStatus.UNAUTHORIZED or not isinstance(secret, OAuthTokenData):
+            return None
+        answered = response.request
+        if answered is not sent:
+            applied = self._tenant.apply_secret({}, self._service, secret, self._config)
+            headers = applied.pop("headers", {}).items()
+            is_whole = not applied and all(answered.headers.get(name) == value for name, value in headers)
+            if not is_whole or answered.url.host != sent.url.host:
+                return None
+        return secret.version

@@ -25,6 +25,9 @@ class FusionAuth(AuthFlow[httpx2.Request, httpx2.Response], httpx2.Auth):
     is the answer. Service credentials can't be refreshed: a 401 is the answer. A body that streams is read first,
     since it may have to be sent twice.
 
+    A service that refuses every token costs one refresh a minute: until then its 401 is the answer. So it is after a
+    redirect that took the secret off: to another host, and with a secret in a cookie or the query to any address.
+
     A request raises what ``Tenant.get_token`` does: ``NeedsReauth`` when the user has to consent, ``RefreshFailed``
     when the provider failed. At a redirect to another host the client takes off ``Authorization`` and cookies, and no
     other header: don't follow redirects where the secret has a header of its own.

@@ -23,7 +23,7 @@ from fusion_store import (
     TokenRepository,
     WrongKey,
 )
-from fusion_store.auth import AuthManager, GrantRejected, Tenant
+from fusion_store.auth import AuthManager, GrantRejected, RefusedAgain, Tenant
 from tests.auth.manager.conftest import CONFIG, HOUR, MINUTE, SECOND, Scripted, World
 from tests.monitoring.notebook import Notebook
 
@@ -582,6 +582,41 @@ def test_a_token_that_was_refused_upstream_is_refreshed_if_it_is_still_the_one_s
     assert (new.access_token, new.version) == ("access 1", 2)
     assert world.invalidate(1) == new
     assert len(world.strategy.refreshed) == 1
+
+
+def test_a_token_that_replaced_a_refused_one_is_renewed_for_being_refused_after_a_minute(world: World) -> None:
+    first = world.store(HOUR)
+
+    async def calls() -> OAuthTokenData:
+        async with world.make_manager() as manager:
+            tenant = manager.tenant_of(world.issued.hash)
+            second = await tenant.invalidate_token("github", first.version, CONFIG)
+            world.clock.advance(MINUTE - SECOND)
+            with pytest.raises(RefusedAgain, match="github: the service refuses the new token, too") as caught:
+                await tenant.invalidate_token("github", second.version, CONFIG)
+            assert (caught.value.retryable, caught.value.retry_after) == (False, 1)
+            assert await tenant.get_token("github", CONFIG) == second
+            # Who was refused the one before is given the new one all the same.
+            assert await tenant.invalidate_token("github", first.version, CONFIG) == second
+            world.clock.advance(SECOND)
+            return await tenant.invalidate_token("github", second.version, CONFIG)
+
+    assert asyncio.run(calls()).version == 3
+    assert len(world.strategy.refreshed) == 2
+
+
+def test_a_token_that_replaced_a_refused_one_is_renewed_when_it_is_about_to_expire(world: World) -> None:
+    first = world.store(HOUR)
+    world.strategy.answers = [OAuthTokenData("short", "refresh", expires_at=world.clock.now + MINUTE)]
+
+    async def calls() -> OAuthTokenData:
+        async with world.make_manager() as manager:
+            tenant = manager.tenant_of(world.issued.hash)
+            await tenant.invalidate_token("github", first.version, CONFIG)
+            world.clock.advance(50 * SECOND)
+            return await tenant.get_token("github", CONFIG)
+
+    assert asyncio.run(calls()).version == 3
 
 
 def test_a_token_that_was_refused_upstream_is_not_handed_out_again(world: World) -> None:

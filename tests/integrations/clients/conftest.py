@@ -84,6 +84,10 @@ class Host(ABC):
         """The answers to so many requests sent at the same time."""
 
     @abstractmethod
+    def call_one_by_one(self, count: int) -> list[Any]:
+        """The answers to so many requests sent one after the other."""
+
+    @abstractmethod
     def stream(self, *parts: bytes) -> Any:
         """A body of this kind of client that can be read once."""
 
@@ -100,6 +104,12 @@ class BlockingHost(Host):
                 sent = [threads.submit(client.request, method, url, **request) for _ in range(count)]
                 return [answer.result() for answer in sent]
 
+    def call_one_by_one(self, count: int) -> list[Any]:
+        url = self.world.provider.url("/api")
+        with BlockingAuthManager(self.world.vault) as manager, self.library.Client() as client:
+            auth = self.auth(manager.tenant_of(self.world.tenant_hash))
+            return [client.get(url, auth=auth) for _ in range(count)]
+
     def stream(self, *parts: bytes) -> Any:
         yield from parts
 
@@ -114,6 +124,16 @@ class AsyncHost(Host):
                 options = {"follow_redirects": True, "timeout": 30, **request.pop("client", {})}
                 async with self.library.AsyncClient(auth=auth, **options) as client:
                     return await asyncio.gather(*(client.request(method, url, **request) for _ in range(count)))
+
+        return asyncio.run(run())
+
+    def call_one_by_one(self, count: int) -> list[Any]:
+        url = self.world.provider.url("/api")
+
+        async def run() -> list[Any]:
+            async with AuthManager(self.world.vault) as manager, self.library.AsyncClient() as client:
+                auth = self.auth(manager.tenant_of(self.world.tenant_hash))
+                return [await client.get(url, auth=auth) for _ in range(count)]
 
         return asyncio.run(run())
 

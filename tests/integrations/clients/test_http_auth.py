@@ -54,6 +54,14 @@ def test_a_second_refusal_is_the_answer(world: World, host: Host) -> None:
     assert (len(world.served()), world.provider.refreshes) == (2, 1)
 
 
+def test_a_service_that_refuses_every_token_costs_one_refresh_a_minute(world: World, host: Host) -> None:
+    world.store()
+    world.provider.script("/api", [Reply(401, {"error": "never"})])
+    answers = host.call_one_by_one(5)
+    assert [(answer.status_code, answer.json()) for answer in answers] == [(401, {"error": "never"})] * 5
+    assert (len(world.served()), world.provider.refreshes) == (6, 1)
+
+
 @pytest.mark.parametrize("status", [400, 403, 404, 500, 503])
 def test_other_refusals_renew_nothing(world: World, host: Host, status: int) -> None:
     world.store()
@@ -193,6 +201,27 @@ def test_a_refusal_after_a_redirect_on_the_same_host_renews(world: World, host: 
     world.provider.script("/from", [Reply(302, headers={"Location": "/api"})])
     assert host.call("/from").status_code == 200
     assert (world.provider.refreshes, len(world.provider.asked("/from"))) == (1, 2)
+
+
+@pytest.mark.parametrize("place", ["query", "cookie"])
+def test_a_refusal_after_a_redirect_that_took_the_token_off_renews_nothing(
+    world: World, host: Host, place: str
+) -> None:
+    world.config = world.make_config("oauth2_external", **{place: "x-token"})
+    world.store()
+    world.provider.script("/from", [Reply(307, headers={"Location": "/api"})])
+    world.provider.script("/api", [Reply(401)])
+    assert host.call("/from").status_code == 401
+    assert (world.provider.refreshes, len(world.provider.asked("/api"))) == (0, 1)
+
+
+def test_a_refusal_after_a_detour_that_took_the_token_off_renews_nothing(world: World, host: Host) -> None:
+    world.store()
+    with running_provider() as elsewhere:
+        elsewhere.script("/other", [Reply(302, headers={"Location": world.provider.url("/api")})])
+        world.provider.script("/from", [Reply(302, headers={"Location": elsewhere.url("/other")})])
+        assert host.call("/from").status_code == 401
+    assert (world.served(), world.provider.refreshes) == ([""], 0)
 
 
 # Hosts
