@@ -12,7 +12,7 @@ from typing import Any, Final, Generic, TypeVar, cast
 
 from sqlalchemy import Connection
 
-from fusion_store import OutcomeUnknown
+from fusion_store import OutcomeUnknown, ReadOnly
 from fusion_store_sql._errors import translate, translated_commit
 from fusion_store_sql._sessions import Session, Sessions
 
@@ -35,11 +35,17 @@ class _Change(Generic[T]):
         self._error: Exception | None = None
         self.is_out = False
         """Whether it failed after it had written something, so that it isn't tried again."""
+        self.is_run_anew = False
+        """Whether sessions were opened anew for it."""
         self.is_done = False
 
     @property
     def has_failed(self) -> bool:
         return self._error is not None
+
+    @property
+    def found_read_only(self) -> bool:
+        return isinstance(self._error, ReadOnly)
 
     def run(self, connection: Connection) -> None:
         self._error = None
@@ -163,7 +169,7 @@ class GroupCommit:
                 change.finish()
 
     def _is_committed(self, standing: list[_Change[Any]], everyone: list[_Change[Any]] | None) -> bool:
-        """False when a change failed half-way, and those of the others were undone with it.
+        """False when a change failed half-way or for want of a session that may write, the others being undone with it.
 
         Those who come meanwhile join ``everyone``.
         """
@@ -173,6 +179,13 @@ class GroupCommit:
             for change in standing:
                 before = driver.total_changes
                 change.run(session.connection)
+                if change.found_read_only and not change.is_run_anew:
+                    # Where a file couldn't be opened for writing, be it for a moment, SQLite has opened it for reading
+                    # only, and the index of its log for all sessions.
+                    change.is_run_anew = True
+                    self._hang_up()
+                    self._sessions.renew()
+                    return False
                 if change.has_failed and (driver.total_changes != before or not driver.in_transaction):
                     change.is_out = True
                     self._end(session)

@@ -66,11 +66,6 @@ def can_trace() -> bool:
     return allowed
 
 
-def is_traced(pid: int) -> bool:
-    """Whether every thread of a process is traced."""
-    return all(_tracer_of(int(thread.name)) for thread in Path(f"/proc/{pid}/task").iterdir())
-
-
 def _tracer_of(pid: int) -> int:
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("TracerPid:"):

@@ -14,12 +14,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, Any, AnyStr, NamedTuple
 
 from tests.crash.ledger import Ledger
 from tests.crash.operations import Facts
 from tests.crash.stores import Store
-from tests.crash.surroundings import is_traced
 from tests.crash.worker import ACKNOWLEDGED
 
 ROOT = Path(__file__).parents[2]
@@ -34,11 +33,27 @@ class Trial(NamedTuple):
     afterwards: str | None
     calls: list[str]
     """The system calls on the store's files, of the thread that made most of them."""
-    was_injected: bool
+    failed: list[str]
+    """Those that the injection made fail, as strace writes them, with the paths of their descriptors."""
 
     @property
     def is_acknowledged(self) -> bool:
         return self.answer == ACKNOWLEDGED
+
+
+def _failed(lines: list[str]) -> Iterator[str]:
+    begun = ""
+    for line in lines:
+        if "<unfinished" in line:
+            begun = line
+        if "(INJECTED)" in line:
+            yield begun if "resumed>" in line else line
+
+
+def _has_ended(process: subprocess.Popen[bytes]) -> bool:
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(1)
+    return process.returncode is not None
 
 
 class Worker:
@@ -155,19 +170,23 @@ class Worker:
             return
         paths = [argument for path in store.watched() for argument in ("-P", str(path))]
         wanted = ["-e", f"inject={injection}"] if injection else []
-        with subprocess.Popen(["strace", "-f", "-qq", "-o", str(self._log), *paths, *wanted, "-p", str(pid)]) as tracer:
-            while not is_traced(pid):
-                assert tracer.poll() is None
+        command = ["strace", "-f", "-y", "-o", str(self._log), *paths, *wanted, "-p", str(pid)]
+        with subprocess.Popen(command, stderr=subprocess.PIPE) as tracer:
+            # Until it says so, the process may still run on untraced.
+            assert b"attached" in self._pipe(tracer.stderr).readline()
             yield
             tracer.terminate()
+            # It misses a signal now and then.
+            while not _has_ended(tracer):
+                tracer.terminate()
 
-    def _logged(self, injection: str | None) -> tuple[list[str], bool]:
+    def _logged(self, injection: str | None) -> tuple[list[str], list[str]]:
         if injection is None:
-            return [], False
-        text = self._log.read_text(errors="replace")
-        calls = [found.groups() for found in map(_is_call, text.splitlines()) if found]
+            return [], []
+        lines = self._log.read_text(errors="replace").splitlines()
+        calls = [found.groups() for found in map(_is_call, lines) if found]
         busiest = Counter(pid for pid, _ in calls).most_common(1)
-        return [name for pid, name in calls if pid == busiest[0][0]], "(INJECTED)" in text
+        return [name for pid, name in calls if pid == busiest[0][0]], list(_failed(lines))
 
     def _begin(self, store: Store, operation: str, facts: Facts) -> int:
         task = {"kind": store.kind, "folder": str(store.folder), "operation": operation, "facts": asdict(facts)}
@@ -189,6 +208,6 @@ class Worker:
         return self._pipe(self._process.stdout).readline().strip()
 
     @staticmethod
-    def _pipe(pipe: IO[str] | None) -> IO[str]:
+    def _pipe(pipe: IO[AnyStr] | None) -> IO[AnyStr]:
         assert pipe is not None
         return pipe
