@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeAlias, Unpack
+from urllib.parse import unquote_to_bytes
 
 from fusion_store._async import AsyncTokenRepository
 from fusion_store._errors import FusionStoreError
@@ -55,7 +56,7 @@ class BearerAuthMiddleware:
             await self._lifespan(scope, receive, send)
             return
         tenant = None
-        if _path(scope) not in self._gate.public:
+        if not all(path in self._gate.public for path in _readings(scope)):
             answer = await self._gate.decide_async(_incoming(scope))
             if isinstance(answer, Refusal):
                 await self._refuse(answer, scope, receive, send)
@@ -92,10 +93,24 @@ class BearerAuthMiddleware:
         await send({"type": f"{prefix}http.response.body", "body": body})
 
 
-def _path(scope: Scope) -> str:
-    """The path as the application's router sees it; empty where the server's prefix isn't in it."""
-    path, root = str(scope["path"]), str(scope.get("root_path", "")).rstrip("/")
-    return path.removeprefix(root) if path.startswith(f"{root}/") else ""
+def _readings(scope: Scope) -> list[str]:
+    """The path as a router may see it, from ``path`` and from ``raw_path``, without the server's prefix.
+
+    The two differ where ``path`` was rewritten on the way here, as Litestar does for a mount.
+    """
+    paths = [str(scope["path"])]
+    if raw := scope.get("raw_path"):
+        paths.append(unquote_to_bytes(raw).decode("utf-8", "replace"))
+    root = str(scope.get("root_path", "")).rstrip("/")
+    return [_without_root(path, root) for path in paths]
+
+
+def _without_root(path: str, root: str) -> str:
+    """``path`` below ``root``; as it is if a proxy took ``root`` off; empty if ``root`` is in the middle of it, which
+    routers read in different ways."""
+    if path.startswith(f"{root}/"):
+        return path.removeprefix(root)
+    return "" if root in path else path
 
 
 def _incoming(scope: Scope) -> Incoming:

@@ -6,20 +6,23 @@ import asyncio
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
+import fastapi
+import flask
 import httpx2
 import litestar
 import pytest
-from flask import Flask, Response
+from fastapi import FastAPI
+from flask import Flask
 from litestar.middleware import DefineMiddleware
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 
 from fusion_store import IssuedToken, TokenRepository
 from fusion_store.http import BearerAuthMiddleware, BearerAuthWSGI, current_tenant
-from fusion_store.http._asgi import ASGIApp
+from fusion_store.http._asgi import ASGIApp, Receive, Scope, Send
 from tests.http.applications import Who, starlette_app, who
 from tests.http.servers import call, serve, serve_wsgi
 
@@ -89,17 +92,77 @@ def test_a_path_without_the_servers_prefix_is_not_public(vault: TokenRepository)
     assert asyncio.run(answer()) == [401, 401, 200]
 
 
+def test_a_fastapi_with_a_root_path_knows_its_public_paths_behind_a_proxy_that_strips_it(
+    vault: TokenRepository, ada: IssuedToken
+) -> None:
+    app = FastAPI()
+
+    @app.get("/{path:path}")
+    def answer(request: fastapi.Request) -> Who:
+        return who(request.state.tenant)
+
+    app.add_middleware(BearerAuthMiddleware, vault, public_paths=["/health"])
+    app.root_path = "/api/v1"
+    with serve(app) as server:
+        for path in ("/health", "/api/v1/health"):
+            assert httpx2.get(f"http://{server}{path}").status_code == 200
+        for path in ("/health/api/v1", "/api/v1", "/api/v1health", "/x/api/v1/health"):
+            assert refused(server, path)
+        assert hash_for(server, ada, "/api/v1/other") == ada.hash
+
+
+@litestar.asgi(["/files", "/deep/files"], is_mount=True, copy_scope=True)
+async def litestar_mount(scope: Scope, receive: Receive, send: Send) -> None:
+    await Response("a secret")(scope, receive, send)
+
+
+@pytest.mark.parametrize("root", ["", "/api"])
+@pytest.mark.parametrize("inside", [True, False])
+def test_below_a_mount_of_litestars_the_rest_of_the_path_makes_nothing_public(
+    vault: TokenRepository, inside: bool, root: str
+) -> None:
+    options: Any = {"public_paths": ["/health", "/files"], "public_prefixes": ["/static/"]}
+    middleware = [DefineMiddleware(BearerAuthMiddleware, repository=vault, **options)] if inside else []
+    app: ASGIApp = litestar.Litestar([litestar_handler, litestar_mount], middleware=middleware)
+    if not inside:
+        app = BearerAuthMiddleware(app, vault, **options)
+    with serve(app, root_path=root) as server:
+        for mount in ("/files", "/deep/files"):
+            for rest in ("/static/keys.pem", "/health", "/static/", "/files", "/"):
+                assert refused(server, mount + rest)
+        for path in ("/health", "/static/x"):
+            assert httpx2.get(f"http://{server}{path}").json() == {"handed": None, "current": None}
+        assert refused(server, "/admin")
+
+
+def test_a_rewritten_path_is_public_only_if_it_was_and_is(vault: TokenRepository) -> None:
+    guarded = BearerAuthMiddleware(starlette_app(), vault, public_paths=["/café"], public_prefixes=["/static/"])
+
+    async def status(path: str, raw_path: bytes | None) -> int:
+        return (await call(guarded, path=path, raw_path=raw_path))[0]
+
+    async def answers() -> None:
+        assert await status("/static/x", b"/admin") == 401
+        assert await status("/admin", b"/static/x") == 401
+        assert await status("/static/x", b"/static/%2e%2e/admin") == 401
+        assert await status("/static/x", b"/static/y") == 200
+        assert await status("/café", b"/caf%C3%A9") == 200
+        assert await status("/static/x", None) == 200
+
+    asyncio.run(answers())
+
+
 def test_flask_streams_in_its_callers_name(vault: TokenRepository, ada: IssuedToken) -> None:
     app = Flask(__name__)
 
     @app.get("/")
-    def stream() -> Response:
+    def stream() -> flask.Response:
         def pieces() -> Iterator[str]:
             for _ in range(3):
                 tenant = current_tenant()
                 yield f"{tenant and tenant.tenant_hash}\n"
 
-        return Response(pieces())
+        return flask.Response(pieces())
 
     with serve_wsgi(BearerAuthWSGI(app, vault)) as server:
         answer = httpx2.get(f"http://{server}/", headers={"authorization": f"Bearer {ada.token}"})
