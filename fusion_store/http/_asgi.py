@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, Final, TypeAlias, Unpack
+from typing import Any, Final, ParamSpec, TypeAlias, TypeVar, Unpack
 from urllib.parse import unquote_to_bytes
 
 from fusion_store._async import AsyncTokenRepository
@@ -20,6 +20,9 @@ Receive: TypeAlias = Callable[[], Awaitable[Any]]
 Send: TypeAlias = Callable[[Any], Awaitable[None]]
 ASGIApp: TypeAlias = Callable[[Scope, Any, Any], Awaitable[None]]
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 CHALLENGE_KEY: Final = "fusion_store.challenge"
 DENIAL_EXTENSION: Final = "websocket.http.response"
 _POLICY_VIOLATION: Final = 1008  # RFC 6455 section 7.4.1
@@ -29,10 +32,11 @@ class BearerAuthMiddleware:
     """Lets requests and WebSockets with a live API token through to ``app``, and answers the others (RFC 6750).
 
     The caller's ``APITokenMetadata`` is in ``request.state.tenant`` and ``current_tenant()``; None on public paths
-    and for nobody. The answers: 401 without credentials or with a token that isn't live, 400 for malformed ones,
-    403 where a scope is missing, 429 over a rate limit, 503 with ``Retry-After`` while the store can't answer. A
-    WebSocket gets the same before it is accepted, or is closed where the server can't send one (it has no
-    ``websocket.http.response``).
+    and for nobody. What is around this middleware sees no ``current_tenant()``, down to ``receive`` and ``send``.
+
+    The answers: 401 without credentials or with a token that isn't live, 400 for malformed ones, 403 where a scope is
+    missing, 429 over a rate limit, 503 with ``Retry-After`` while the store can't answer. A WebSocket gets the same
+    before it is accepted, or is closed where the server can't send one (it has no ``websocket.http.response``).
 
     ``repository`` may be of either kind, and stays the caller's to close. It is asked in threads, up to 16 of them and
     each request for ``store_timeout`` at most; a token that a cached one knows needs none. ``options`` are
@@ -66,7 +70,7 @@ class BearerAuthMiddleware:
         scope[CHALLENGE_KEY] = self._gate.challenge
         reset = TENANT.set(tenant)
         try:
-            await self._app(scope, receive, send)
+            await self._app(scope, _as_nobody(receive), _as_nobody(send))
         finally:
             TENANT.reset(reset)
 
@@ -91,6 +95,20 @@ class BearerAuthMiddleware:
         encoded = [(name.encode(), value.encode()) for name, value in headers.items()]
         await send({"type": f"{prefix}http.response.start", "status": refusal.status, "headers": encoded})
         await send({"type": f"{prefix}http.response.body", "body": body})
+
+
+def _as_nobody(call: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
+    """``call`` without this request's tenant: while it runs, a server may begin to handle the connection's next
+    request, which would inherit the context."""
+
+    async def run(*args: P.args, **kwargs: P.kwargs) -> T:
+        reset = TENANT.set(None)
+        try:
+            return await call(*args, **kwargs)
+        finally:
+            TENANT.reset(reset)
+
+    return run
 
 
 def _readings(scope: Scope) -> list[str]:
