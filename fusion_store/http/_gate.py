@@ -31,6 +31,7 @@ from fusion_store.http._paths import PublicPaths
 from fusion_store.http._threads import StoreThreads
 
 KEY_VARIABLE: Final = "API_AUTH_KEY"
+_OF_PROXIES: Final = ("forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip")
 
 _log = logging.getLogger("fusion_store.http")
 
@@ -40,8 +41,8 @@ class SingleTenant:
     """Requests without credentials act as the tenant of one API token.
 
     ``key`` is that token, by default ``API_AUTH_KEY`` from the environment. Only requests from this machine are
-    taken in: from a loopback address, for a loopback host, by no proxy, and from no other site's page in a
-    browser. ``allow_remote=True`` takes in everybody who reaches the server.
+    taken in: from a loopback address, for a loopback host, by no proxy that leaves a trace in the headers, and in a
+    browser from no page but the server's own. ``allow_remote=True`` takes in everybody who reaches the server.
     """
 
     key: str | None = field(default=None, repr=False)
@@ -186,9 +187,12 @@ def _unavailable(error: FusionStoreError) -> Refusal:
 
 
 def _is_local(request: Incoming) -> bool:
-    """Whether a request was made on this machine, and by no page of another site: its name may have been bound
-    to loopback (DNS rebinding), hence the look at the host asked for."""
-    if not is_loopback(request.peer) or request.header("forwarded") or request.header("x-forwarded-for"):
+    """Whether a request was made on this machine, through no proxy that says so, and by no page but this server's own:
+    browsers say whose (``Sec-Fetch-Site``, W3C Fetch Metadata), and for writes from where (``Origin``). The page's name
+    may have been bound to loopback (DNS rebinding), hence the look at the host asked for."""
+    if not is_loopback(request.peer) or any(request.header(name) for name in _OF_PROXIES):
+        return False
+    if not set(request.header("sec-fetch-site")) <= {b"same-origin", b"none"}:
         return False
     claimed = [*request.header("host"), *request.header("origin")]
     return all(is_loopback(authority_host(value.decode("latin-1"))) for value in claimed)

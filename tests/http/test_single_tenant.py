@@ -54,7 +54,23 @@ REMOTE: list[dict[str, Any]] = [
     {"headers": [(b"host", b"localhost"), (b"origin", b"https://elsewhere.example")]},
     {"headers": [(b"host", b"localhost"), (b"origin", b"null")]},
     {"headers": [(b"host", b"localhost"), (b"x-forwarded-for", b"127.0.0.1")]},
-    {"headers": [(b"host", b"localhost"), (b"forwarded", b"for=127.0.0.1")]},
+    *(
+        {"headers": [(b"host", b"localhost"), header]}
+        for header in (
+            (b"forwarded", b"for=127.0.0.1"),
+            (b"via", b"1.1 proxy"),
+            (b"x-real-ip", b"127.0.0.1"),
+            (b"x-forwarded-host", b"localhost"),
+            (b"x-forwarded-proto", b"http"),
+            (b"sec-fetch-site", b"cross-site"),
+            (b"sec-fetch-site", b"same-site"),
+            (b"sec-fetch-site", b"none,cross-site"),
+            (b"sec-fetch-site", b""),
+        )
+    ),
+    {"headers": [(b"host", b"localhost"), (b"sec-fetch-site", b"none"), (b"sec-fetch-site", b"cross-site")]},
+    {"headers": [(b"host", b"localhost"), (b"host", b"rebound.example")]},
+    {"headers": [(b"origin", b"http://localhost"), (b"origin", b"https://elsewhere.example")]},
 ]
 
 
@@ -71,6 +87,9 @@ def test_beyond_loopback_it_takes_an_explicit_word(
     local_only, everybody = SingleTenant(key=ada.token), SingleTenant(key=ada.token, allow_remote=True)
     assert asyncio.run(status(local_only, LOCAL)) == 200
     assert asyncio.run(status(local_only, LOCAL | {"client": ("::1", 5000)})) == 200
+    for site in (b"none", b"same-origin"):
+        by_hand = {"headers": [(b"host", b"localhost:8000"), (b"sec-fetch-site", site)]}
+        assert asyncio.run(status(local_only, LOCAL | by_hand)) == 200
     assert asyncio.run(status(local_only, LOCAL | remote)) == 401
     assert asyncio.run(status(everybody, LOCAL | remote)) == 200
 
