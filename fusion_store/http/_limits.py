@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class RateLimit:
-    """How many requests may be made, as ``"600/minute"`` or ``"10 per 5 seconds"``; needs ``fusion-store[http]``.
+    """How many requests may be made, as ``"600/minute"`` or ``"10 per 5 seconds"``, or several such with semicolons
+    between them, which all hold; needs ``fusion-store[http]``.
 
     ``per_address`` counts every request that needs credentials, whatever it presents, before the store is asked;
     ``per_tenant`` those with a live token. A window slides. ``storage`` is a URL of the library ``limits``
@@ -50,7 +52,8 @@ class Limiter:
             raise ConfigError("rate limits need fusion-store[http]") from None
         try:
             storage = storage_from_string(limit.storage, wrap_exceptions=True)
-            assert isinstance(storage, Storage)
+            if not isinstance(storage, Storage):
+                raise TypeError  # it is asyncio's, as with async+redis://
             self._limiter = SlidingWindowCounterRateLimiter(storage)
         except Exception as error:  # each kind of storage raises its own, with the URL and its password in the text
             raise ConfigError(f"storage: can't be used for rate limits ({type(error).__name__})") from None
@@ -67,22 +70,23 @@ class Limiter:
         """Count a request of a tenant; 0, or after how many seconds to come again."""
         return self._hit(self._per_tenant, "tenant", tenant_hash)
 
-    def _hit(self, item: RateLimitItem | None, kind: str, name: str) -> int:
-        if item is None:
-            return 0
+    def _hit(self, items: Sequence[RateLimitItem], kind: str, name: str) -> int:
+        wait = 0
         try:
-            if self._limiter.hit(item, "fusion-store", kind, name):
-                return 0
-            reset = self._limiter.get_window_stats(item, "fusion-store", kind, name).reset_time
+            for item in items:
+                if not self._limiter.hit(item, "fusion-store", kind, name):
+                    reset = self._limiter.get_window_stats(item, "fusion-store", kind, name).reset_time
+                    wait = max(wait, 1, math.ceil(reset - time.time()))
         except self._storage_error as error:
             raise Unavailable(f"the rate limits' storage: {type(error.storage_error).__name__}") from None
-        return max(1, math.ceil(reset - time.time()))
+        return wait
 
 
-def _parsed(name: str, limit: str | None) -> RateLimitItem | None:
-    from limits import parse
+def _parsed(name: str, limit: str | None) -> Sequence[RateLimitItem]:
+    from limits import parse_many
 
-    try:
-        return None if limit is None else parse(limit)
-    except ValueError:
-        raise ConfigError(f"{name}: must be a rate such as '600/minute'") from None
+    with suppress(ValueError):
+        items = [] if limit is None else parse_many(limit)
+        if all(item.amount for item in items):
+            return items
+    raise ConfigError(f"{name}: must be a rate such as '600/minute'")

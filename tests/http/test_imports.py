@@ -32,3 +32,13 @@ def test_rate_limits_without_their_library_say_what_to_install() -> None:
         "else: raise SystemExit('passed')"
     )
     subprocess.run([sys.executable, "-c", f"import sys; {code}"], check=True)
+
+
+def test_a_storage_for_coroutines_is_refused_by_an_optimizing_interpreter_too() -> None:
+    code = (
+        "from fusion_store import ConfigError; from fusion_store.http._limits import Limiter, RateLimit\n"
+        "try: Limiter(RateLimit(per_tenant='1/second', storage='async+memory://'))\n"
+        "except ConfigError as error: print(error)"
+    )
+    ran = subprocess.run([sys.executable, "-O", "-c", code], check=True, capture_output=True, text=True)
+    assert ran.stdout.startswith("storage: ")

@@ -47,6 +47,16 @@ def test_an_address_over_its_limit_waits_whatever_it_presents(
         assert statuses(server, None, 2, "/health") == [200] * 2
 
 
+@pytest.mark.parametrize("rate", ["100/minute; 2/hour", "2/hour, 100/minute", "100 per minute|2 per hour"])
+def test_each_part_of_a_limit_holds(rate: str) -> None:
+    limiter = Limiter(RateLimit(per_tenant=rate, per_address=rate))
+    assert [limiter.tenant("a") for _ in range(2)] == [0, 0]
+    assert 60 < limiter.tenant("a") <= 3600
+    assert limiter.tenant("b") == 0
+    assert [limiter.address("192.0.2.1", []) for _ in range(2)] == [0, 0]
+    assert 60 < limiter.address("192.0.2.1", []) <= 3600
+
+
 def test_a_limit_ends_with_its_window(vault: TokenRepository, ada: IssuedToken) -> None:
     middleware = BearerAuthMiddleware(starlette_app(), vault, rate_limit=RateLimit(per_tenant="1/second"))
     headers = [(b"authorization", f"Bearer {ada.token}".encode())]
@@ -162,6 +172,9 @@ def test_an_untrusted_client_cannot_choose_its_address(vault: TokenRepository) -
     [
         {"per_tenant": "many"},
         {"per_address": "10/fortnight"},
+        {"per_tenant": "10/minute; many"},
+        {"per_tenant": "0/minute"},
+        {"per_address": "10/minute; 0/hour"},
         {"storage": "nosuch://user:secret@host"},
         {"storage": "async+memory://"},
         {"trusted_proxies": ["proxy.example"]},
