@@ -8,7 +8,6 @@ from typing import Any, Final, ParamSpec, TypeAlias, TypeVar, Unpack
 from urllib.parse import unquote_to_bytes
 
 from fusion_store._async import AsyncTokenRepository
-from fusion_store._errors import FusionStoreError
 from fusion_store._interface import TokenRepository
 from fusion_store.http._bearer import Refusal
 from fusion_store.http._context import TENANT
@@ -41,7 +40,8 @@ class BearerAuthMiddleware:
     ``repository`` may be of either kind, and stays the caller's to close. It is asked in threads, up to 16 of them and
     each request for ``store_timeout`` at most; a token that a cached one knows needs none. ``options`` are
     described at ``Options``. One that can't be used is ``ConfigError``; single-tenant mode's token is checked
-    here, and again when the server starts up, which fails if it isn't live.
+    here, if no event loop runs, and again when the server starts up, which fails if it isn't live. Where neither
+    has happened, requests without credentials are answered 503 for as long as it has never been live.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class BearerAuthMiddleware:
             asyncio.get_running_loop()
         except RuntimeError:
             self._gate.check_key()
-        # In a running loop this would block it; there the start-up checks.
+        # In a running loop this would block it; there the start-up checks, or the first request.
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -77,9 +77,10 @@ class BearerAuthMiddleware:
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             await self._gate.check_key_async()
-        except FusionStoreError as error:
+        except Exception as error:
+            # Raised from here, it would tell the server that there is no lifespan, and to start.
             await receive()
-            await send({"type": "lifespan.startup.failed", "message": str(error)})
+            await send({"type": "lifespan.startup.failed", "message": f"{type(error).__name__}: {error}"})
         else:
             await self._app(scope, receive, send)
 

@@ -120,6 +120,7 @@ class Gate:
         self._key = None if single_tenant is None else single_tenant.key or os.environ.get(KEY_VARIABLE, "")
         if self._key == "":
             raise ConfigError(f"single-tenant mode needs an API token: set {KEY_VARIABLE}")
+        self._key_was_live = False
         self._allow_remote = single_tenant is not None and single_tenant.allow_remote
         self._limiter = None if rate_limit is None else Limiter(rate_limit)
         self._counts_afar = self._limiter is not None and self._limiter.is_afar
@@ -130,6 +131,7 @@ class Gate:
         can't be found out."""
         if self._key is not None and self._vault.validate_api_token(self._key) is None:
             raise ConfigError(f"single-tenant mode: its key ({KEY_VARIABLE}) is no live API token")
+        self._key_was_live = True
 
     async def check_key_async(self) -> None:
         """As ``check_key``."""
@@ -168,6 +170,8 @@ class Gate:
         return question if known is None else self._judge(question, known)
 
     def _ask(self, question: Question) -> Decision:
+        if not (question.presented or self._key_was_live):
+            self.check_key()
         return self._judge(question, self._vault.validate_api_token(question.token))
 
     def _judge(self, question: Question, tenant: APITokenMetadata | None) -> Decision:
@@ -182,7 +186,7 @@ class Gate:
 
 
 def _unavailable(error: FusionStoreError) -> Refusal:
-    _log.warning("a request was refused, the store being unavailable: %s: %s", type(error).__name__, error)
+    _log.warning("a request was answered 503: %s: %s", type(error).__name__, error)
     return UNAVAILABLE
 
 

@@ -11,7 +11,13 @@ import pytest
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
-from fusion_store import AsyncTokenRepository, ConfigError, IssuedToken, TokenRepository
+from fusion_store import (
+    APITokenMetadata,
+    AsyncTokenRepository,
+    ConfigError,
+    IssuedToken,
+    TokenRepository,
+)
 from fusion_store.http import BearerAuthMiddleware, BearerAuthWSGI, SingleTenant
 from tests.http.applications import Serving, flask_app, starlette_app
 from tests.http.servers import Failed, call, serve
@@ -130,6 +136,42 @@ def test_a_server_does_not_start_while_the_store_is_away(vault: TokenRepository,
     vault.close()
     with pytest.raises(Failed), serve(app):
         pass
+
+
+def test_whatever_goes_wrong_at_start_up_the_server_does_not_start(
+    vault: TokenRepository, ada: IssuedToken, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(token: str) -> APITokenMetadata | None:
+        raise OSError("disk")
+
+    app = BearerAuthMiddleware(starlette_app(), vault, single_tenant=SingleTenant(key=ada.token))
+    monkeypatch.setattr(vault, "validate_api_token", fail)
+    with caplog.at_level(logging.ERROR), pytest.raises(Failed), serve(app):
+        pass
+    assert "OSError" in caplog.text
+
+
+def test_where_nothing_starts_up_requests_wait_for_a_key_that_is_live(
+    vault: TokenRepository, ada: IssuedToken, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def answers() -> list[int]:
+        middleware = BearerAuthMiddleware(starlette_app(), vault, single_tenant=SingleTenant(key=UNKNOWN))
+        presented = [(b"authorization", f"Bearer {ada.token}".encode())]
+        return [(await call(middleware, headers))[0] for headers in ([], presented, [])]
+
+    assert asyncio.run(answers()) == [503, 200, 503]
+    assert "is no live API token" in caplog.text
+    assert UNKNOWN not in caplog.text
+
+
+def test_a_key_that_was_live_is_as_good_as_none_when_it_is_revoked(vault: TokenRepository, ada: IssuedToken) -> None:
+    async def answers() -> list[int]:
+        middleware = BearerAuthMiddleware(starlette_app(), vault, single_tenant=SingleTenant(key=ada.token))
+        live, _ = await call(middleware)
+        vault.delete_api_token(ada.hash)
+        return [live, (await call(middleware))[0]]
+
+    assert asyncio.run(answers()) == [200, 401]
 
 
 def test_the_key_is_not_shown(ada: IssuedToken) -> None:
