@@ -17,6 +17,7 @@ RETRY_AFTER_SECONDS: Final = 5
 # RFC 6750 section 2.1; the scheme's case doesn't matter (RFC 9110 section 11.1).
 _CREDENTIALS: Final = re.compile(rb"bearer +([A-Za-z0-9\-._~+/]+=*)", re.IGNORECASE)
 _SCHEME: Final = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+)(?: .*)?", re.DOTALL)
+_JOINED: Final = re.compile(rb",[ \t]*bearer(?: |$)", re.IGNORECASE)
 _REALM: Final = re.compile(r"[ !#-\[\]-~]*")
 _SCOPE: Final = re.compile(r"[!#-\[\]-~]+")  # scope-token in RFC 6749 section 3.3
 _METADATA_URL: Final = re.compile(r"https?://[!#-\[\]-~]+")
@@ -59,7 +60,8 @@ def presented_token(authorization: Sequence[bytes], query: bytes) -> str | Refus
 
     Another scheme, or a token in the query alone (RFC 6750 section 2.3, not supported), is answered like
     missing credentials (section 3.1); a second header, a second method, more than 8 KiB or what isn't
-    ``Bearer`` with one token is malformed.
+    ``Bearer`` with one token is malformed. A second header may have been joined to the first one with a comma
+    (RFC 9110 section 5.3), as WSGI's servers do.
     """
     in_query = any(unquote_to_bytes(part.partition(b"=")[0]) == b"access_token" for part in query.split(b"&"))
     if not authorization:
@@ -72,16 +74,17 @@ def presented_token(authorization: Sequence[bytes], query: bytes) -> str | Refus
     if found := _CREDENTIALS.fullmatch(value):
         return _malformed("The access token is sent twice") if in_query else found[1].decode()
     scheme = _SCHEME.fullmatch(value)
-    if scheme and scheme[1].lower() != b"bearer":
+    if scheme and scheme[1].lower() != b"bearer" and not _JOINED.search(value):
         return MISSING
     return _malformed("The Authorization header is malformed")
 
 
 def checked_scopes(scopes: Sequence[str], name: str = "scopes") -> tuple[str, ...]:
     """``scopes``, if each can stand in a challenge; else ``ConfigError``."""
-    if isinstance(scopes, str) or not all(isinstance(scope, str) and _SCOPE.fullmatch(scope) for scope in scopes):
+    checked = tuple(scopes)
+    if isinstance(scopes, str) or not all(isinstance(scope, str) and _SCOPE.fullmatch(scope) for scope in checked):
         raise ConfigError(f"{name}: must be a sequence of scope tokens (RFC 6749 section 3.3)")
-    return tuple(scopes)
+    return checked
 
 
 @dataclass(frozen=True)

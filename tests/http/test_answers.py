@@ -15,6 +15,7 @@ from fusion_store import AsyncTokenRepository, ConfigError, IssuedToken, TokenRe
 from fusion_store.http import BearerAuthMiddleware, BearerAuthWSGI
 from fusion_store.testing import ManualClock
 from tests.http.applications import Serving, flask_app, starlette_app
+from tests.http.servers import call
 
 BARE = 'Bearer realm="fusion-store"'
 UNKNOWN = "0" * 64
@@ -100,6 +101,18 @@ def test_repeated_credentials_are_an_invalid_request(
             assert answer.json()["error"] == "invalid_request"
 
 
+@pytest.mark.parametrize("first", ["Basic dXNlcjpwYXNz", "Basic", 'Digest username="x", realm="y"', ""])
+def test_a_bearer_token_behind_another_schemes_credentials_is_an_invalid_request(
+    serving: Serving, vault: TokenRepository, ada: IssuedToken, first: str
+) -> None:
+    second = f"bearer {ada.token}"
+    with serving(vault) as server:
+        twice = [("authorization", first), ("authorization", second)]
+        answers = [httpx2.get(f"http://{server}/", headers=twice), get(server, f"{first}, {second}")]
+        assert [answer.status_code for answer in answers] == [400, 400]
+        assert get(server, 'Digest username="bearer", realm="y"').status_code == 401
+
+
 def test_unknown_expired_and_revoked_tokens_look_the_same(
     serving: Serving, vault: TokenRepository, clock: ManualClock
 ) -> None:
@@ -126,6 +139,23 @@ def test_a_missing_scope_is_named(serving: Serving, vault: TokenRepository, ada:
         assert answer.status_code == 403
         assert answer.headers["www-authenticate"].startswith(f'{BARE}, error="insufficient_scope", ')
         assert answer.headers["www-authenticate"].endswith('scope="read write"')
+
+
+def test_options_may_be_iterators(vault: TokenRepository, ada: IssuedToken) -> None:
+    app = BearerAuthMiddleware(
+        starlette_app(),
+        vault,
+        scopes=iter(["read", "write"]),  # type: ignore[arg-type]
+        public_paths=iter(["/health"]),  # type: ignore[arg-type]
+        public_prefixes=iter(["/static/"]),  # type: ignore[arg-type]
+    )
+
+    async def status(path: str) -> int:
+        return (await call(app, [(b"authorization", f"Bearer {ada.token}".encode())], path=path))[0]
+
+    assert asyncio.run(status("/")) == 403
+    assert asyncio.run(status("/health")) == 200
+    assert asyncio.run(status("/static/x")) == 200
 
 
 def test_while_the_store_is_away_nobody_passes_and_nobody_is_called_a_stranger(
