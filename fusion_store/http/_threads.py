@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import math
 import os
+import weakref
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import suppress
 from contextvars import copy_context
-from typing import Final, Generic, TypeVar
+from queue import SimpleQueue
+from threading import Lock, Semaphore, Thread
+from typing import Any, Final, Generic, TypeVar
 
 from fusion_store._async import DEFAULT_THREADS
 from fusion_store._errors import ConfigError, Unavailable
@@ -23,8 +26,9 @@ T = TypeVar("T")
 class StoreThreads:
     """Runs calls in up to 16 threads, and waits for each ``seconds`` at most; None: for as long as it takes.
 
-    ``Unavailable`` when a call takes longer, and at once when too many are under way already. One that hangs keeps its
-    thread until it ends; those behind it that nobody waits for any more are left out.
+    ``Unavailable`` when a call takes longer, or times out by itself, and at once when too many are under way already.
+    One that hangs keeps its thread until it ends, or the process does; those behind it that nobody waits for any more
+    are left out.
     """
 
     def __init__(self, seconds: float | None) -> None:
@@ -34,9 +38,13 @@ class StoreThreads:
         self._start()
 
     def _start(self) -> None:
-        self._process = os.getpid()
         self._under_way: list[None] = []
-        self._threads = ThreadPoolExecutor(DEFAULT_THREADS, thread_name_prefix="fusion-store-http")
+        self._jobs: SimpleQueue[_Job[Any] | None] = SimpleQueue()
+        self._idle = Semaphore(0)
+        self._starting = Lock()
+        self._count = 0
+        weakref.finalize(self, self._jobs.put, None).atexit = False
+        self._process = os.getpid()
 
     async def run(self, call: Callable[[], T]) -> T:
         """What ``call`` answers; the event loop goes on meanwhile."""
@@ -67,15 +75,16 @@ class StoreThreads:
 
     def wait(self, call: Callable[[], T]) -> T:
         """What ``call`` answers; the calling thread waits."""
-        if self._seconds is None:
-            return call()
-        job = self._submit(call)
         try:
-            return job.future.result(self._seconds)
+            if self._seconds is None:
+                return call()
+            job = self._submit(call)
+            try:
+                return job.future.result(self._seconds)
+            finally:
+                job.is_wanted = False
         except TimeoutError:
             raise self._too_slow() from None
-        finally:
-            job.is_wanted = False
 
     def _submit(self, call: Callable[[], T]) -> _Job[T]:
         if self._process != os.getpid():
@@ -85,24 +94,43 @@ class StoreThreads:
             raise Unavailable("too many calls wait for the store")
         self._under_way.append(None)
         job = _Job(call, self._under_way)
-        job.future = self._threads.submit(copy_context().run, job.run)
+        self._jobs.put(job)
+        with self._starting:
+            if not self._idle.acquire(blocking=False) and self._count < DEFAULT_THREADS:
+                # Those of a ThreadPoolExecutor would be waited for when the process ends, a hanging one for ever.
+                Thread(target=_work, args=(self._jobs, self._idle), name="fusion-store-http", daemon=True).start()
+                self._count += 1
         return job
 
     def _too_slow(self) -> Unavailable:
-        return Unavailable(f"no answer from the store within {self._seconds:g} seconds")
+        limit = "" if self._seconds is None else f" within {self._seconds:g} seconds"
+        return Unavailable(f"no answer from the store{limit}")
+
+
+def _work(jobs: SimpleQueue[_Job[Any] | None], idle: Semaphore) -> None:
+    """Run jobs, until a None says that no more will come."""
+    while (job := jobs.get()) is not None:
+        try:
+            job.future.set_result(job.run())
+        except BaseException as error:
+            job.future.set_exception(error)
+        del job
+        idle.release()
+    jobs.put(None)
 
 
 class _Job(Generic[T]):
     def __init__(self, call: Callable[[], T], under_way: list[None]) -> None:
         self._call = call
+        self._context = copy_context()
         self._under_way = under_way
         self.is_wanted = True
-        self.future: Future[T]
+        self.future: Future[T] = Future()
 
     def run(self) -> T:
         try:
             if not self.is_wanted:
                 raise TimeoutError
-            return self._call()
+            return self._context.run(self._call)
         finally:
             self._under_way.pop()
