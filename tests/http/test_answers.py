@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import http.client
+import json
 import logging
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import httpx2
 import pytest
 
-from fusion_store import AsyncTokenRepository, ConfigError, IssuedToken, TokenRepository
+from fusion_store import AsyncTokenRepository, ConfigError, IssuedToken, TokenRepository, get_repository
 from fusion_store.http import BearerAuthMiddleware, BearerAuthWSGI
 from fusion_store.testing import ManualClock
 from tests.http.applications import Serving, flask_app, starlette_app
@@ -234,6 +236,36 @@ def test_a_refused_head_request_has_no_body(serving: Serving, vault: TokenReposi
         answer = httpx2.head(f"http://{server}/", headers={"authorization": "Bearer"})
         assert answer.status_code == 400
         assert answer.content == b""
+
+
+def test_on_wsgi_the_middleware_itself_leaves_out_the_body(vault: TokenRepository) -> None:
+    app = BearerAuthWSGI(flask_app(), vault)
+    answered: list[Any] = []
+
+    def start_response(*answer: Any) -> Callable[[bytes], object]:
+        answered.append(answer)
+        return answered.append
+
+    def ask(method: str) -> bytes:
+        environ = {"REQUEST_METHOD": method, "PATH_INFO": "/", "HTTP_AUTHORIZATION": "Bearer"}
+        return b"".join(app(environ, start_response))
+
+    body = ask("GET")
+    assert json.loads(body)["error"] == "invalid_request"
+    assert ask("HEAD") == b""
+    assert answered[0] == answered[1]
+    assert dict(answered[1][1])["content-length"] == str(len(body))
+
+
+def test_a_token_that_is_known_needs_the_scopes_too(serving: Serving) -> None:
+    with get_repository("memory://", cache=True) as cached:
+        reader, writer = (cached.add_api_token(scopes=(scope,)) for scope in ("read", "write"))
+        with serving(cached, scopes=["write"]) as server:
+            for _ in range(3):
+                answer = get(server, f"Bearer {reader.token}")
+                assert answer.status_code == 403
+                assert 'scope="write"' in answer.headers["www-authenticate"]
+                assert get(server, f"Bearer {writer.token}").status_code == 200
 
 
 def test_an_async_repository_serves_as_well(serving: Serving, vault: TokenRepository, ada: IssuedToken) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from fusion_store import ConfigError, IssuedToken, TokenRepository
+from fusion_store import ConfigError, IssuedToken, TokenRepository, get_repository
 from fusion_store.http import BearerAuthMiddleware, RateLimit
 from fusion_store.http._addresses import TrustedProxies
 from fusion_store.http._limits import Limiter
@@ -34,6 +34,13 @@ def test_a_tenant_over_its_limit_waits_and_the_others_do_not(
         assert "www-authenticate" not in answer.headers
         assert statuses(server, bob.token, 3) == [200] * 3
         assert statuses(server, "unknown", 5) == [401] * 5
+
+
+def test_a_tenant_whose_token_is_known_has_the_same_limit(serving: Serving) -> None:
+    with get_repository("memory://", cache=True) as vault:
+        ada = vault.add_api_token("Ada")
+        with serving(vault, rate_limit=RateLimit(per_tenant="3/hour")) as server:
+            assert statuses(server, ada.token, 5) == [200] * 3 + [429] * 2
 
 
 def test_an_address_over_its_limit_waits_whatever_it_presents(

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import asyncio
+from typing import Any
+
 import pytest
 from starlette.applications import Starlette
 from starlette.routing import WebSocketRoute
@@ -63,3 +66,26 @@ def test_where_the_server_cannot_answer_the_websocket_is_closed(vault: TokenRepo
         assert refusal(server, bearer("unknown")) == (403, None)
         with connect(f"ws://{server}/", additional_headers=bearer(ada.token), proxy=None) as socket:
             assert socket.recv() == ada.hash
+
+
+def test_a_refusal_comes_after_the_connect_that_it_answers(vault: TokenRepository) -> None:
+    async def messages(extensions: dict[str, Any]) -> list[str]:
+        order: list[str] = []
+
+        async def receive() -> dict[str, Any]:
+            order.append("websocket.connect")
+            return {"type": "websocket.connect"}
+
+        async def send(message: dict[str, Any]) -> None:
+            order.append(message["type"])
+
+        scope = {"type": "websocket", "path": "/", "query_string": b"", "headers": [], "extensions": extensions}
+        await BearerAuthMiddleware(echo(), vault)(scope, receive, send)
+        return order
+
+    assert asyncio.run(messages({})) == ["websocket.connect", "websocket.close"]
+    assert asyncio.run(messages({"websocket.http.response": {}})) == [
+        "websocket.connect",
+        "websocket.http.response.start",
+        "websocket.http.response.body",
+    ]
