@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Final, NamedTuple, TypeAlias, TypedDict
+from typing import Final, TypeAlias, TypedDict
 
 from fusion_store._async import AsyncTokenRepository
 from fusion_store._errors import ConfigError, FusionStoreError
@@ -75,18 +75,20 @@ class Options(TypedDict, total=False):
     store_timeout: float | None
 
 
-class Incoming(NamedTuple):
+@dataclass(frozen=True)
+class Incoming:
     """Of a request, what is looked at."""
 
     header: Callable[[str], list[bytes]]
-    query: bytes
+    query: bytes = field(repr=False)
     peer: str | None
 
 
-class Question(NamedTuple):
+@dataclass(frozen=True)
+class Question:
     """What is left to be asked of the store: whose token this is. ``presented`` by the request, or standing in."""
 
-    token: str
+    token: str = field(repr=False)
     presented: bool
 
 

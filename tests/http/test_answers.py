@@ -15,6 +15,7 @@ import pytest
 
 from fusion_store import AsyncTokenRepository, ConfigError, IssuedToken, TokenRepository, get_repository
 from fusion_store.http import BearerAuthMiddleware, BearerAuthWSGI
+from fusion_store.http._gate import Incoming, Question
 from fusion_store.testing import ManualClock
 from tests.http.applications import Serving, flask_app, starlette_app
 from tests.http.servers import call
@@ -299,6 +300,11 @@ def test_no_answer_and_no_log_holds_a_token(
     assert [answer.status_code for answer in answers] == [403, 401, 400, 400, 503]
     assert not any(ada.token[:16] in answer.text + str(answer.headers) for answer in answers)
     assert ada.token[:16] not in caplog.text
+
+
+def test_what_the_gate_knows_of_a_request_shows_no_token() -> None:
+    incoming = Incoming(lambda _: [UNKNOWN.encode()], f"access_token={UNKNOWN}".encode(), "192.0.2.1")
+    assert UNKNOWN not in repr(Question(UNKNOWN, presented=True)) + repr(incoming)
 
 
 @pytest.mark.parametrize(
