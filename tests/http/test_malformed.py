@@ -69,18 +69,14 @@ def test_malformed_headers_are_refused_at_once(
     with SERVING[kind](vault, public_paths=["/health"]) as server:
         connection = http.client.HTTPConnection(server)
         for value in map(as_sent, malformed(count, SEED)):
-            # A busy machine may halt any one answer; a header that takes long does so every time.
-            for _ in range(50):
-                started = time.perf_counter()
-                connection.request("GET", "/", headers={"Authorization": value})
-                answer = connection.getresponse()
-                answer.read()
-                taken = time.perf_counter() - started
-                assert answer.status in (400, 401), value
-                if taken < WITHIN_SECONDS:
-                    break
-            else:
-                pytest.fail(f"{taken:.3f} s for {value[:80]!r}")
+            # Of this process, client and server: what else the machine does doesn't count.
+            started = time.process_time()
+            connection.request("GET", "/", headers={"Authorization": value})
+            answer = connection.getresponse()
+            answer.read()
+            taken = time.process_time() - started
+            assert answer.status in (400, 401), value
+            assert taken < WITHIN_SECONDS, value[:80]
             statuses[answer.status] = statuses.get(answer.status, 0) + 1
             slowest = max(slowest, taken)
         connection.request("GET", "/health")
@@ -90,7 +86,7 @@ def test_malformed_headers_are_refused_at_once(
     assert min(statuses[400], statuses[401]) > count / 20
     assert not [record for record in caplog.records if record.exc_info or record.levelno >= logging.ERROR]
     assert "Traceback" not in "".join(capfd.readouterr())
-    print(f"{count} headers, the slowest answered within {slowest * 1000:.1f} ms: {statuses}")  # noqa: T201 - a figure
+    print(f"{count} headers, the costliest took {slowest * 1000:.1f} ms of processor time: {statuses}")  # noqa: T201 - a figure
 
 
 def test_bytes_that_a_server_would_stop_are_refused_as_well(vault: TokenRepository) -> None:
