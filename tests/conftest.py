@@ -15,6 +15,7 @@ _NO_DRIVER = find_spec("plyvel") is None
 _NO_KMS = not all(find_spec(name) for name in ("boto3", "moto", "flask", "flask_cors"))
 _HTTP_PACKAGES = ("blockbuster", "django", "fastapi", "flask", "limits", "litestar", "uvicorn", "websockets")
 _NO_HTTP = not all(find_spec(name) for name in (*_HTTP_PACKAGES, "httpx2"))
+_NO_REDIS = shutil.which("redis-server") is None or find_spec("redis") is None
 _PEERS = (
     "fastmcp",
     "httpx",
@@ -38,6 +39,7 @@ collect_ignore = [
     *["leveldb"] * _NO_DRIVER,
     *["kms"] * _NO_KMS,
     *["http"] * _NO_HTTP,
+    *["http/test_shared_limits.py"] * _NO_REDIS,
     *["integrations"] * _NO_INTEGRATIONS,
     *["provider"] * _NO_PROVIDER,
     *["servers", "cache/test_frozen.py", "fuzz/test_server_rows.py"] * (len(_NO_SERVER) == len(VARIABLES)),
@@ -62,6 +64,11 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.section("The HTTP middlewares were left out")
         terminalreporter.line("A framework, the server or a client isn't installed. To install them:")
         terminalreporter.line("    pip install 'fusion-store[http-testing]'")
+    if _NO_REDIS:
+        terminalreporter.section("Rate limits in Redis were left out")
+        terminalreporter.line("The server (redis-server, started on a free port) or its client isn't installed:")
+        terminalreporter.line("    apt install redis-server")
+        terminalreporter.line("    pip install 'limits[redis]'")
     if _NO_INTEGRATIONS:
         terminalreporter.section("The adapters for other libraries were left out")
         terminalreporter.line("One of the libraries, or a server for them, isn't installed. To install them:")
