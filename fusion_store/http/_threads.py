@@ -92,14 +92,14 @@ class StoreThreads:
             self._start()
         if len(self._under_way) >= MOST_WAITING:
             raise Unavailable("too many calls wait for the store")
-        self._under_way.append(None)
-        job = _Job(call, self._under_way)
-        self._jobs.put(job)
         with self._starting:
             if not self._idle.acquire(blocking=False) and self._count < DEFAULT_THREADS:
                 # Those of a ThreadPoolExecutor would be waited for when the process ends, a hanging one for ever.
                 Thread(target=_work, args=(self._jobs, self._idle), name="fusion-store-http", daemon=True).start()
                 self._count += 1
+        self._under_way.append(None)
+        job = _Job(call, self._under_way)
+        self._jobs.put(job)
         return job
 
     def _too_slow(self) -> Unavailable:
