@@ -109,6 +109,11 @@ _ANSWERS: Final[Sequence[tuple[type[Exception], ExitCode, str]]] = (
     (errors.StoreError, ExitCode.STORE, "'fusion-store --debug' with the same command says more"),
     (errors.NeedsReauth, ExitCode.AUTH, "sign in again with 'fusion-store connect'"),
     (errors.AuthError, ExitCode.AUTH, "check the service's configuration, or try again later"),
+    (
+        errors.NotEncrypted,
+        ExitCode.ENCRYPTION,
+        "make a backup first, with 'fusion-store --no-keys backup PATH'; with --no-keys a plain store opens as it is",
+    ),
     (errors.EncryptionError, ExitCode.ENCRYPTION, "check FUSION_STORE_KEYS or FUSION_STORE_KEY_FILE"),
 )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -24,7 +25,7 @@ def give(monkeypatch: pytest.MonkeyPatch, *keys: Key) -> None:
 def fill(cli: CLI) -> str:
     tenant: str = cli.json("token", "add")["tenant_hash"]
     for service in ("github", "mail"):
-        assert cli("oauth", "store", service, "--tenant", tenant, stdin=f"secret of {service}").code == 0
+        assert cli("oauth", "store", service, "--tenant", tenant, stdin=f"secret-of-{service}").code == 0
     return tenant
 
 
@@ -49,7 +50,7 @@ def test_a_store_is_sealed_rotated_and_opened_again(cli: CLI, keys: list[Key], m
 
     give(monkeypatch, old)
     assert cli("key", "convert", "--to", "encrypted", "--yes").code == 0
-    assert access_token(cli, tenant) == "secret of github"
+    assert access_token(cli, tenant) == "secret-of-github"
     assert cli.json("key", "status") == [{"key_id": old.key_id, "cipher": "fernet", "payloads": 3, "at_hand": True}]
 
     give(monkeypatch, new, old)
@@ -60,10 +61,28 @@ def test_a_store_is_sealed_rotated_and_opened_again(cli: CLI, keys: list[Key], m
     assert (rotated["changed"], rotated["failed"], rotated["unneeded"]) == (2, [], [old.key_id])
 
     give(monkeypatch, new)
-    assert access_token(cli, tenant) == "secret of github"
+    assert access_token(cli, tenant) == "secret-of-github"
     assert cli("key", "convert", "--to", "plain", "--yes").code == 0
     monkeypatch.delenv("FUSION_STORE_KEYS")
-    assert access_token(cli, tenant) == "secret of github"
+    assert access_token(cli, tenant) == "secret-of-github"
+
+
+def test_the_steps_of_the_manual_convert_a_plain_store(
+    cli: CLI, keys: list[Key], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    tenant = fill(cli)
+    give(monkeypatch, keys[0])
+    assert "fusion-store --no-keys backup PATH" in cli("--json", "stats").error["hint"]
+    page = (Path(__file__).parents[2] / "docs" / "encryption.md").read_text(encoding="utf-8")
+    steps = re.search(r"```sh\n(.* backup .*)\n(.* convert .*)\n```", page)
+    assert steps
+    monkeypatch.chdir(tmp_path)
+    for step in steps.groups():
+        answer = ["--yes"] * ("convert" in step)
+        assert cli(*step.split()[1:], *answer).code == 0, step
+    assert access_token(cli, tenant) == "secret-of-github"
+    monkeypatch.delenv("FUSION_STORE_KEYS")
+    assert cli("oauth", "show", "github", "--tenant", tenant, url=f"sqlite:///{tmp_path}/before.db").code == 0
 
 
 def test_rotation_says_in_words_which_keys_are_no_longer_needed(
@@ -104,7 +123,7 @@ def test_converting_asks_first(cli: CLI, keys: list[Key], monkeypatch: pytest.Mo
     assert outcome.code == 2
     assert "--yes" in outcome.err
     monkeypatch.delenv("FUSION_STORE_KEYS")
-    assert access_token(cli, tenant) == "secret of github"
+    assert access_token(cli, tenant) == "secret-of-github"
 
 
 def test_an_absent_store_is_not_created(cli: CLI, keys: list[Key], monkeypatch: pytest.MonkeyPatch) -> None:
