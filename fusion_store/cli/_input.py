@@ -138,12 +138,12 @@ def read_secret(prompt: str, from_file: str | None = None) -> str:
 def object_or_secret(text: str) -> dict[str, Any] | str:
     """A JSON object where the text is one, else the text as the secret itself.
 
-    What only looks like a secret because something before it went wrong is refused: broken JSON, a quoted
-    string, ``null``, several lines.
+    What only looks like a secret because something before it went wrong is refused: broken or other JSON, a key that
+    stands twice, white space within.
     """
     if text.startswith("{"):
         try:
-            value = json.loads(text, parse_constant=_no_constant)
+            value = json.loads(text, parse_constant=_no_constant, object_pairs_hook=without_repeats)
         except (ValueError, RecursionError) as error:
             place = f" at line {error.lineno}, column {error.colno}" if isinstance(error, json.JSONDecodeError) else ""
             raise InvalidInput("input", f"begins like a JSON object but isn't valid JSON{place}") from None
@@ -151,9 +151,21 @@ def object_or_secret(text: str) -> dict[str, Any] | str:
         return value
     if text == "null" or (len(text) > 1 and text[0] == text[-1] == '"'):
         raise CommandError("the secret is JSON null or stands in quotes", "with jq, use 'jq -er'")
-    if any(ord(character) < 0x20 or character == "\x7f" for character in text):
-        raise InvalidInput("input", "must be a JSON object, or one secret without line breaks or control characters")
+    if text in ("true", "false") or text.startswith("["):
+        raise InvalidInput("input", "is JSON, but no object")
+    if text.lower().startswith("bearer "):
+        raise CommandError("the secret begins with the word Bearer", "give what stands behind it alone")
+    if any(character.isspace() or ord(character) < 0x20 or character == "\x7f" for character in text):
+        raise InvalidInput("input", "must be a JSON object, or one secret without white space or control characters")
     return text
+
+
+def without_repeats(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """Names and values as a dict; ``InvalidInput`` for a name that stands twice: readers differ about which counts."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise InvalidInput("input", "has a name twice")
+    return found
 
 
 def confirm(output: Output, lines: Sequence[str], *, yes: bool) -> None:

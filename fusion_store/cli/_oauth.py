@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
+from urllib.parse import parse_qsl
 
 import typer
 
@@ -21,6 +23,7 @@ from fusion_store.cli._input import (
     object_or_secret,
     read_secret,
     resolve_tenant,
+    without_repeats,
 )
 from fusion_store.cli._output import REDACTED, Cell, iso
 from fusion_store.cli._session import Session
@@ -31,6 +34,9 @@ _COLUMNS: Final = ("SERVICE", "TYPE", "VERSION", "REFRESHABLE", "UPDATED", "EXPI
 _KNOWN: Final = frozenset(
     {"access_token", "refresh_token", "token_type", "expires_in", "expires_at", "scope", "metadata"}
 )
+# Of a bare token nothing looks like this: base64 ends with what is "=" here.
+_FORM: Final = re.compile(r"(?:access_token|error)=|\w+=[^&]*&\w+=")
+_ERROR_CODE: Final = re.compile(r"[a-z_]{1,40}")
 
 
 @app.command("list")
@@ -77,12 +83,13 @@ def store(
     """Store an OAuth token for a service.
 
     It takes the place of one that stands. Reads stdin, --from-file or a hidden prompt: the token
-    endpoint's JSON answer (access_token, refresh_token, token_type, expires_in in seconds or expires_at,
-    scope, metadata), or the bare access token. Exit 0, 2 when it can't be used, 3 when there is no such
+    endpoint's answer, JSON or form-encoded (access_token, refresh_token, token_type, expires_in in seconds
+    or expires_at, scope, metadata), or the bare access token. Exit 0, 2 when it can't be used, 3 when there is no such
     tenant, 10 when --expected-version doesn't fit.
     """
     session: Session = ctx.obj
-    given = object_or_secret(read_secret("Access token, or JSON object", from_file))
+    text = read_secret("Access token, or the token endpoint's answer", from_file)
+    given = _form(text) or object_or_secret(text)
     token = OAuthTokenData(given) if isinstance(given, str) else _read_answer(given)
     with session.open() as repository:
         stored = repository.store_oauth_token(
@@ -114,9 +121,27 @@ def delete(
         session.output.result(document, f"Deleted the OAuth token of {service}.")
 
 
+def _form(text: str) -> dict[str, str] | None:
+    """The fields of a form-encoded answer, which GitHub gives by default; None for anything else."""
+    if not _FORM.match(text):
+        return None
+    try:
+        return without_repeats(parse_qsl(text, keep_blank_values=True, strict_parsing=True, errors="strict"))
+    except ValueError:
+        raise InvalidInput("input", "begins like a form-encoded answer but isn't one") from None
+
+
 def _read_answer(answer: Mapping[str, Any]) -> OAuthTokenData:
-    if not isinstance(answer.get("access_token"), str):
-        raise InvalidInput("access_token", "must be a string in the JSON object")
+    if error := answer.get("error"):
+        known = isinstance(error, str) and _ERROR_CODE.fullmatch(error)
+        raise CommandError(
+            f"the answer is an error{f', {error}' if known else ''}, not a token", "nothing was stored; ask for another"
+        )
+    access_token = answer.get("access_token")
+    if not isinstance(access_token, str):
+        raise InvalidInput("access_token", "must be a string in the answer")
+    if any(character.isspace() for character in access_token):
+        raise InvalidInput("access_token", "must hold no white space")
     scope = answer.get("scope")
     if isinstance(scope, str):
         scope = scope.split()
@@ -125,7 +150,7 @@ def _read_answer(answer: Mapping[str, Any]) -> OAuthTokenData:
     token_type = answer.get("token_type")
     metadata = answer.get("metadata")
     return OAuthTokenData(
-        access_token=answer["access_token"],
+        access_token=access_token,
         refresh_token=answer.get("refresh_token"),
         token_type="Bearer" if token_type is None else token_type,
         expires_at=_expiry(answer),

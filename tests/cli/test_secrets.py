@@ -100,6 +100,37 @@ def test_a_bare_access_token(cli: CLI, tenant: str) -> None:
     assert (stored["access_token"], stored["token_type"], stored["expires_at"]) == ("gho_1", "Bearer", None)
 
 
+def test_a_form_encoded_answer(cli: CLI, tenant: str) -> None:
+    place = ("github", "--tenant", tenant)
+    token = "access_token=gho_1%2B&expires_in=3600&refresh_token=ghr_1"
+    answer = f"{token}&scope=repo+gist&token_type=bearer&id_token=SECRET"
+    stored = cli("oauth", "store", *place, stdin=answer)
+    assert (stored.code, "id_token" in stored.err, "SECRET" in stored.err) == (0, True, False)
+    shown = cli.json("oauth", "show", *place, "--reveal")
+    assert (shown["access_token"], shown["refresh_token"], shown["token_type"]) == ("gho_1+", "ghr_1", "bearer")
+    assert shown["scope"] == ["repo", "gist"]
+    assert shown["expires_at"] is not None
+
+
+@pytest.mark.parametrize("token", ["c2VjcmV0=", "c2VjcmV0LW9mLTI==", "12345", "a=b", "x&y"])
+def test_whatever_else_may_be_a_token(cli: CLI, tenant: str, token: str) -> None:
+    place = ("github", "--tenant", tenant)
+    assert cli("oauth", "store", *place, stdin=token).code == 0
+    assert cli.json("oauth", "show", *place, "--reveal")["access_token"] == token
+
+
+@pytest.mark.parametrize(
+    "answer",
+    ['{"error": "invalid_grant"}', "error=invalid_grant&error_description=SECRET", '{"error": {"SECRET": 1}}'],
+)
+def test_an_answer_that_is_an_error_says_so(cli: CLI, tenant: str, answer: str) -> None:
+    outcome = cli("oauth", "store", "github", "--tenant", tenant, stdin=answer)
+    assert outcome.code == 2
+    assert "the answer is an error" in outcome.err
+    assert ("invalid_grant" in outcome.err) == ("invalid_grant" in answer)
+    assert "SECRET" not in outcome.err
+
+
 def test_secrets_come_from_a_file_too(cli: CLI, tenant: str, tmp_path: Path) -> None:
     path = tmp_path / "answer.json"
     path.write_text(json.dumps(ANSWER))
@@ -144,6 +175,16 @@ def test_expiry_as_providers_write_it(cli: CLI, tenant: str, change: dict[str, o
         '{"access_token": ""}',
         '{"access_token": NaN}',
         "SECRET-one\nSECRET-two",
+        "SECRET one",
+        "Bearer SECRET",
+        "[1]",
+        "true",
+        '{"access_token": "SECRET one"}',
+        '{"access_token": "SECRET-1", "access_token": "SECRET-2"}',
+        "scope=repo&token_type=bearer",
+        "access_token=SECRET&access_token=SECRET2",
+        "access_token=SECRET&scope=%ff",
+        "access_token=SECRET&&scope",
         "SECRET\x1b[200~",
         '{"a":' * 100_000,
         "x" * 1_100_000,
