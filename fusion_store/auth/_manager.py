@@ -178,9 +178,18 @@ class Tenant:
         return credentials
 
     def apply_secret(self, request: Any, service: str, secret: Secret, config: ServiceConfig | None = None) -> Any:
-        """``apply_auth`` with a secret that the caller has already, in place of one applied before."""
+        """``apply_auth`` with a secret that the caller has already, in place of one applied before.
+
+        ``AuthError`` for one that the service can't be sent.
+        """
         target = self._target(service, config)
-        add_to_request(request, target.strategy.apply(target.config, secret))
+        try:
+            auth = target.strategy.apply(target.config, secret)
+        except AuthError as error:
+            if type(error) is AuthError:
+                raise AuthError(f"{service}: {error}") from None
+            raise
+        add_to_request(request, auth)
         return request
 
     async def authenticate(

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from fusion_store import CredentialType, InvalidInput, ServiceCredentials
+from fusion_store import AuthError, CredentialType, InvalidInput, ServiceCredentials
 from fusion_store.cli._errors import CommandError, ExitCode
 from fusion_store.cli._input import (
     ExpectedVersion,
@@ -29,6 +29,12 @@ Type = Annotated[CredentialType, typer.Option("--type", help="Which of the servi
 
 _COLUMNS: Final = ("SERVICE", "TYPE", "VERSION", "UPDATED", "EXPIRES")
 _BARE: Final = {CredentialType.API_KEY: "api_key", CredentialType.BEARER: "token"}
+_SHAPES: Final = {
+    CredentialType.API_KEY: """a key is given alone, or as {"api_key": …}""",
+    CredentialType.BEARER: """a token is given alone, or as {"token": …}""",
+    CredentialType.BASIC_AUTH: """a login is {"username": …, "password": …}""",
+    CredentialType.CUSTOM: """give {"headers": {…}, "query": {…}, "cookies": {…}}, or the fields of a login""",
+}
 
 
 @app.command("list")
@@ -95,7 +101,7 @@ def store(
     """Store a credential for a service.
 
     It takes the place of one of the same type. Reads a JSON object from stdin, --from-file or a hidden
-    prompt; for api_key and bearer also the bare key or token. Exit 0, 2 when it can't be used, 3 when
+    prompt; for api_key and bearer also the bare key or token. Exit 0, 2 when no service could use it, 3 when
     there is no such tenant, 10 when --expected-version doesn't fit.
     """
     session: Session = ctx.obj
@@ -106,11 +112,13 @@ def store(
         if type not in _BARE:
             raise InvalidInput("input", f"must be a JSON object for {type}")
         data = {_BARE[type]: data}
+    credentials = ServiceCredentials(type, data, expires_at)
+    _check(credentials)
     with session.open() as repository:
         stored = repository.store_credentials(
             resolve_tenant(repository, tenant),
             service,
-            ServiceCredentials(type, data, expires_at),
+            credentials,
             expected_version=expected_version,
         )
         session.output.result(
@@ -132,6 +140,15 @@ def delete(ctx: typer.Context, service: Service, tenant: TenantOption, type: Typ
             raise _no_credential()
         document = {"deleted": True, "service": service, "type": type, "tenant_hash": tenant_hash}
         session.output.result(document, f"Deleted the {type} credential of {service}.")
+
+
+def _check(credentials: ServiceCredentials) -> None:
+    from fusion_store.auth._strategies._credentials import check_credentials
+
+    try:
+        check_credentials(credentials)
+    except AuthError as error:
+        raise CommandError(str(error), _SHAPES[credentials.type]) from None
 
 
 def _no_credential() -> CommandError:

@@ -208,6 +208,34 @@ def test_credentials_without_a_bare_form_need_an_object(cli: CLI, tenant: str, k
     assert "SECRET" not in outcome.err
 
 
+@pytest.mark.parametrize(
+    ("kind", "data", "said"),
+    [
+        ("basic_auth", {"username": "SECRET"}, "no password"),
+        ("basic_auth", {"password": "SECRET"}, "no username"),
+        ("api_key", {"key": "SECRET"}, "no api_key"),
+        ("bearer", {"token": ""}, "no token"),
+        ("custom", {}, "is empty"),
+    ],
+)
+def test_a_credential_that_lacks_a_field_is_refused(
+    cli: CLI, tenant: str, kind: str, data: dict[str, str], said: str
+) -> None:
+    outcome = cli("credentials", "store", "jira", "--tenant", tenant, "--type", kind, stdin=json.dumps(data))
+    assert (outcome.code, said in outcome.err, "SECRET" in outcome.err) == (2, True, False)
+    assert cli.json("credentials", "list", "--tenant", tenant) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "data"),
+    [("basic_auth", {"username": "key", "password": ""}), ("custom", {"email": "a@b.c", "pin": 1})],
+)
+def test_a_credential_for_any_login_is_stored(cli: CLI, tenant: str, kind: str, data: dict[str, object]) -> None:
+    place = ("jira", "--tenant", tenant, "--type", kind)
+    assert cli("credentials", "store", *place, stdin=json.dumps(data)).code == 0
+    assert cli.json("credentials", "show", *place, "--reveal")["data"] == data
+
+
 def test_what_an_oauth_answer_has_beyond_the_standard_is_named_by_key(cli: CLI, tenant: str) -> None:
     given = json.dumps(ANSWER | {"id_token": "SECRET-id", "evil\x1b[2J": 1})
     outcome = cli("oauth", "store", "github", "--tenant", tenant, stdin=given)

@@ -56,10 +56,7 @@ class BasicAuth(_Credentials):
     credential_type = CredentialType.BASIC_AUTH
 
     def _apply(self, config: ServiceConfig, data: Mapping[str, Any]) -> RequestAuth:
-        name = _member(data, "username")
-        password = data.get("password", "")
-        if ":" in name or not isinstance(password, str):
-            raise AuthError("the credential's username has a colon, or its password is no text")
+        name, password = _login(data)
         encoded = b64encode(f"{name}:{password}".encode()).decode()
         return RequestAuth(headers={config.header or AUTHORIZATION: f"Basic {encoded}"})
 
@@ -79,6 +76,31 @@ class Custom(_Credentials):
             query=query,
             cookies={header_name(name): cookie_value(name, value) for name, value in cookies.items()},
         )
+
+
+def check_credentials(credentials: ServiceCredentials) -> None:
+    """``AuthError`` naming what no service could do without; where it goes is the configuration's business."""
+    data = credentials.data
+    match credentials.type:
+        case CredentialType.BEARER:
+            _member(data, "token")
+        case CredentialType.API_KEY:
+            _member(data, "api_key")
+        case CredentialType.BASIC_AUTH:
+            _login(data)
+        case CredentialType.CUSTOM:
+            # Anything may be a field of a login.
+            if not data:
+                raise AuthError("the credential is empty")
+
+
+def _login(data: Mapping[str, Any]) -> tuple[str, str]:
+    name, password = _member(data, "username"), data.get("password")
+    if password is None:
+        raise AuthError("the credential has no password; it may be empty text")
+    if ":" in name or not isinstance(password, str):
+        raise AuthError("the credential's username has a colon, or its password is no text")
+    return name, password
 
 
 def _member(data: Mapping[str, Any], name: str) -> str:

@@ -258,6 +258,18 @@ def test_service_credentials_are_read_from_their_own_operations(world: World) ->
     asyncio.run(calls())
 
 
+def test_a_credential_that_can_t_be_sent_is_named_by_its_service(world: World) -> None:
+    credentials = ServiceCredentials(CredentialType.BASIC_AUTH, {"username": "bot"})
+    world.repository.store_credentials(world.issued.hash, "jira", credentials)
+
+    async def call() -> None:
+        async with AuthManager(world.repository, services={"jira": ServiceConfig(type="basic_auth")}) as manager:
+            await manager.tenant_of(world.issued.hash).apply_auth({}, "jira")
+
+    with pytest.raises(AuthError, match="jira: the credential has no password"):
+        asyncio.run(call())
+
+
 def test_calls_at_a_time_each_apply_the_configuration_that_they_were_given(world: World) -> None:
     credentials = ServiceCredentials(CredentialType.API_KEY, {"api_key": "k"})
     world.repository.store_credentials(world.issued.hash, "mail", credentials)

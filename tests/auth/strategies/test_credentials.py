@@ -81,6 +81,7 @@ def test_a_custom_credential_says_where_each_secret_goes() -> None:
         ("api_key", {"api_key": "canary\n"}),
         ("basic_auth", {"username": "canary:", "password": "canary"}),
         ("basic_auth", {"password": "canary"}),
+        ("basic_auth", {"username": "canary"}),
         ("basic_auth", {"username": "canary", "password": 5}),
         ("custom", {}),
         ("custom", {"headers": {}}),
