@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 
 from fusion_store._version import __version__
 
 
 def main() -> int:
     """Run the command line and answer its exit code."""
-    if sys.argv[1:2] == ["--version"]:
-        sys.stdout.write(f"fusion-store {__version__}\n")
-        return 0
+    if sys.argv[1:2] == ["--version"] and sys.stdout is not None:
+        # What can't be written is reported below.
+        with suppress(OSError):
+            sys.stdout.write(f"fusion-store {__version__}\n")
+            sys.stdout.flush()
+            return 0
     try:
         from fusion_store.cli import run
 

@@ -46,6 +46,7 @@ def run(arguments: Sequence[str]) -> int:
     session = Session()
     session.output.json = "--json" in arguments
     session.debug = "--debug" in arguments
+    streams = sys.stdout, sys.stderr
     try:
         _prepare_streams()
         with acting_as(actor()):
@@ -57,7 +58,7 @@ def run(arguments: Sequence[str]) -> int:
             sys.stderr.write("\n")
         return int(outcome or ExitCode.OK)
     except _UsageProblem as problem:
-        if type(problem).__name__ == "NoArgsIsHelpError":
+        if type(problem).__name__ == "NoArgsIsHelpError" and not session.output.json:
             sys.stdout.write(f"{problem}\n")
             return ExitCode.USAGE
         return report(_explain(problem, arguments), as_json=session.output.json, debug=session.debug)
@@ -65,6 +66,12 @@ def run(arguments: Sequence[str]) -> int:
         if isinstance(error, OutputLost) and error.closed_pipe:
             return ExitCode.CLOSED_PIPE
         return report(error, as_json=session.output.json, debug=session.debug)
+    except SystemExit as end:
+        if not isinstance(end.__context__, BrokenPipeError):
+            raise
+        # What Typer makes of it, with streams of its own.
+        sys.stdout, sys.stderr = streams
+        return ExitCode.CLOSED_PIPE
     finally:
         _settle_stdout()
 
@@ -96,9 +103,10 @@ def _build() -> typer.Typer:
     return app
 
 
-def _show_version(wanted: bool) -> None:
+def _show_version(ctx: typer.Context, wanted: bool) -> None:
     if wanted:
-        typer.echo(f"fusion-store {__version__}")
+        session: Session = ctx.obj
+        session.output.result({"version": __version__}, f"fusion-store {__version__}")
         raise typer.Exit
 
 
@@ -149,6 +157,9 @@ def _exit_codes() -> str:
 
 def _explain(problem: Exception, arguments: Sequence[str]) -> CommandError:
     """A usage error in our form: what was typed may be a secret, so only short words of it are shown."""
+    if type(problem).__name__ == "NoArgsIsHelpError":
+        context = problem.ctx  # type: ignore[attr-defined]
+        return CommandError("the command is missing", f"'{context.command_path} --help' lists the commands")
     message: str = problem.format_message() if hasattr(problem, "format_message") else str(problem)
     message = re.sub(r"^(Got unexpected extra argument).*", r"\1; secrets go into stdin", message, flags=re.DOTALL)
     message = message.replace("Value error, ", "")

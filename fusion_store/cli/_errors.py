@@ -50,7 +50,7 @@ MEANINGS: Final = {
     ExitCode.OUTCOME_UNKNOWN: "the change may or may not have been made",
     ExitCode.AUTH: "the service refused, or the user has to sign in again",
     ExitCode.INTERNAL: "a bug in fusion-store",
-    ExitCode.INPUT_OUTPUT: "the output can't be written, or a file can't be read",
+    ExitCode.INPUT_OUTPUT: "the output, or a file that it goes to, can't be written",
     ExitCode.INTERRUPTED: "interrupted with Ctrl-C",
     ExitCode.CLOSED_PIPE: "whoever read the output stopped reading",
 }

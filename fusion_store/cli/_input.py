@@ -186,6 +186,12 @@ def confirm(output: Output, lines: Sequence[str], *, yes: bool) -> None:
         raise typer.Exit(ExitCode.NO)
 
 
+def refuse_stdout(path: Path) -> None:
+    """``-``, which other programs take for stdout: what is written has to be a file, renamed when it is whole."""
+    if str(path) == "-":
+        raise CommandError("this can't be written to stdout", "name a new file")
+
+
 def stdin_is_terminal() -> bool:
     """Whether a person can be asked; false also when stdin is closed."""
     return bool(sys.stdin and sys.stdin.isatty())

@@ -9,7 +9,7 @@ import typer
 
 from fusion_store import CorruptPlace
 from fusion_store.cli._errors import ExitCode
-from fusion_store.cli._input import duration
+from fusion_store.cli._input import duration, refuse_stdout
 from fusion_store.cli._output import Cell
 from fusion_store.cli._session import Session
 
@@ -122,6 +122,7 @@ def backup(
     server it is a dump, for 'fusion-store restore'. Exit 0, 3 when there is no store, 10 when PATH exists.
     """
     session: Session = ctx.obj
+    refuse_stdout(path)
     with session.open(create=False) as repository, session.output.working("Writing the backup"):
         repository.backup(path)
     session.output.result({"path": str(path)}, f"Backup written to {path}")

@@ -14,6 +14,7 @@ import typer
 
 from fusion_store import ConfigError
 from fusion_store.cli._errors import CommandError, ExitCode
+from fusion_store.cli._input import refuse_stdout
 from fusion_store.cli._output import Cell, Output
 from fusion_store.cli._session import Session
 
@@ -115,6 +116,7 @@ def dump_store(
     from fusion_store.transfer import dump
 
     session: Session = ctx.obj
+    refuse_stdout(path)
     with _open(session.backend()) as here:
         began = time.monotonic()
         with _bar(session, "Dumping", here) as progress:

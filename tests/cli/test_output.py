@@ -165,6 +165,33 @@ def test_a_reader_that_stops_is_no_error(program: Callable[..., Outcome], url: s
         assert len(done.stdout.splitlines()) == 1
 
 
+@pytest.mark.parametrize("arguments", ["--version", "--json --version", "--help", "token --help", "audit export"])
+def test_a_reader_that_has_gone_is_141(url: str, arguments: str) -> None:
+    with get_repository(url, audit=True) as repository:
+        repository.add_api_token("recorded")
+    # The reader is gone before anything is written.
+    script = f"set -o pipefail; (exec 3>&1; sleep 0.1; exec {' '.join(PROGRAM)} --url {url} {arguments}) | exec true"
+    if "version" in arguments:
+        script = script.replace(f"--url {url} ", "")
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("arguments", [["--version"], ["--json", "--version"], ["--help"], ["audit", "export"]])
+def test_nothing_is_lost_in_silence(url: str, arguments: list[str]) -> None:
+    with get_repository(url, audit=True) as repository:
+        repository.add_api_token("recorded")
+    environment = {**os.environ, "FUSION_STORE_URL": url}
+    command = [*PROGRAM, *arguments]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, stdout=full, stderr=-1, text=True, env=environment, check=False)
+    assert (done.returncode, "Traceback" in done.stderr) == (74, False)
+    closed = ["bash", "-c", f"exec {' '.join(command)} >&-"]
+    done = subprocess.run(closed, stderr=-1, text=True, env=environment, check=False)
+    assert (done.returncode, "Traceback" in done.stderr) == (74, False)
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_output_that_can_not_be_written_is_74(url: str) -> None:
     with Path("/dev/full").open("w") as full:

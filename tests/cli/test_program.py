@@ -33,6 +33,13 @@ def test_the_version_after_another_option(cli: CLI) -> None:
     assert cli("--version") == (0, f"fusion-store {__version__}\n", "")
 
 
+def test_the_version_and_a_missing_command_under_json(cli: CLI) -> None:
+    assert cli.json("--version") == {"version": __version__}
+    missing = cli("--json", "token")
+    assert (missing.code, missing.out, missing.error["exit_code"]) == (2, "", 2)
+    assert "fusion-store token --help" in missing.error["hint"]
+
+
 def test_help_loads_no_database() -> None:
     code = "import sys; from fusion_store.cli import run; run(['--help']); print('sqlalchemy' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -203,6 +210,17 @@ def test_a_backup_opens_as_a_store(cli: CLI, tmp_path: Path) -> None:
     assert cli.json("backup", str(tmp_path / "copy.db")) == {"path": str(tmp_path / "copy.db")}
     copy = cli("--json", "token", "list", url=f"sqlite:///{tmp_path}/copy.db")
     assert [token["description"] for token in copy.json] == ["x"]
+
+
+@pytest.mark.parametrize("command", ["backup", "dump"])
+def test_what_has_to_be_a_file_is_not_written_to_stdout(
+    cli: CLI, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    cli("token", "add", "x")
+    monkeypatch.chdir(tmp_path)
+    refused = cli(command, "-")
+    assert (refused.code, "stdout" in refused.err, Path("-").exists()) == (2, True, False)
+    assert cli(command, "./-").code == 2
 
 
 def test_purging(cli: CLI) -> None:
