@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from fusion_store import ConfigError, SchemaTooNew
+from fusion_store import InvalidInput, SchemaTooNew
 from fusion_store.backend import Backend, OpenOptions, StoreURL
 from fusion_store_leveldb._folder import SCHEMA_VERSION, SCHEMAS, read_schema
 from fusion_store_leveldb._moving import move_schema
@@ -46,7 +46,7 @@ class _LevelDBBackend(Backend):
     def downgrade_schema(self, url: StoreURL, version: str) -> None:
         known = [schema for schema in SCHEMAS if schema <= self.current_schema(url)]
         if version not in known:
-            raise ConfigError(f"no schema {version!r} to go back to; known: {', '.join(known)}")
+            raise InvalidInput("version", f"no such schema to go back to; known: {', '.join(known)}")
         move_schema(url.file_path(), version, lock_timeout=_lock_timeout(url))
 
 

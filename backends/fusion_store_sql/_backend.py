@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from fusion_store import ConfigError, CorruptStore, SchemaOutOfDate, SchemaTooNew, StoreNotFound
+from fusion_store import ConfigError, CorruptStore, InvalidInput, SchemaOutOfDate, SchemaTooNew, StoreNotFound
 from fusion_store.backend import Backend, OpenOptions, StoreURL
 from fusion_store_sql._location import Location
 from fusion_store_sql._mysql import MySQLLocation
@@ -59,7 +59,7 @@ class _SQLBackend(Backend):
         current = self.current_schema(url)
         known = [revision for revision in REVISIONS if revision <= current]
         if version not in known:
-            raise ConfigError(f"no schema {version!r} to go back to; known: {', '.join(known)}")
+            raise InvalidInput("version", f"no such schema to go back to; known: {', '.join(known)}")
         from fusion_store_sql import _migrations
 
         with _locate(url).migrating() as connection:

@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from fusion_store._errors import ConfigError
+from fusion_store._errors import ConfigError, InvalidInput
 from fusion_store._urls import StoreURL
 from fusion_store.backend._repository import RecordRepository
 
@@ -54,6 +54,9 @@ class Backend(ABC):
             raise ConfigError("this backend has no other schema to upgrade from")
 
     def downgrade_schema(self, url: StoreURL, version: str) -> None:
-        """Bring the store back to an older schema; what that one can't hold is lost."""
+        """Bring the store back to an older schema; what that one can't hold is lost.
+
+        ``InvalidInput`` for one that there isn't.
+        """
         if self.current_schema(url) != version:
-            raise ConfigError(f"this backend has no schema {version!r} to go back to")
+            raise InvalidInput("version", "this backend has no such schema to go back to")

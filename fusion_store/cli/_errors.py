@@ -75,13 +75,19 @@ class CommandError(Exception):
         self.candidates = tuple(candidates)
 
 
+_PLACES: Final = "check --url, --data-dir and the FUSION_STORE_ variables; 'fusion-store backends' lists the schemes"
+
+
+class PlaceError(CommandError):
+    """The store can't be looked for where it was said to be."""
+
+    def __init__(self, error: errors.ConfigError, hint: str = _PLACES) -> None:
+        super().__init__(str(error), hint, ExitCode.CONFIG, name=type(error).__name__)
+
+
 # The first class that fits counts, so subclasses stand before their bases.
 _ANSWERS: Final[Sequence[tuple[type[Exception], ExitCode, str]]] = (
-    (
-        errors.ConfigError,
-        ExitCode.CONFIG,
-        "check --url, --data-dir and the FUSION_STORE_ variables; 'fusion-store backends' lists the schemes",
-    ),
+    (errors.ConfigError, ExitCode.CONFIG, ""),
     (errors.InvalidInput, ExitCode.USAGE, "nothing was changed; the command's --help says what it takes"),
     (errors.TenantNotFound, ExitCode.NOT_FOUND, "'fusion-store tenant list' shows the tenants of this store"),
     (errors.TokenNotFound, ExitCode.NOT_FOUND, "'fusion-store token list' shows the API tokens of this store"),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from fusion_store import WrongKey
-from fusion_store.cli._errors import ExitCode
+from fusion_store.cli._errors import CommandError, ExitCode
 from fusion_store.cli._input import Yes, confirm
 from fusion_store.cli._output import Cell
 from fusion_store.cli._session import Session
@@ -70,12 +70,11 @@ def status(ctx: typer.Context) -> None:
     from fusion_store.layers.rekey import count_seals
 
     session: Session = ctx.obj
-    keyring = _keyring()
+    keyring = _keyring(session)
     with _storage(session) as storage, session.output.progress("Reading") as progress:
         counts = count_seals(storage, progress)
-    at_hand = {key.key_id for key in keyring} if keyring else set()
     session.output.records(
-        list(_seal_documents(counts, at_hand)),
+        list(_seal_documents(counts, keyring)),
         lambda seal: seal,
         ("KEY", "CIPHER", "PAYLOADS", "AT HAND"),
         _seal_row,
@@ -96,10 +95,10 @@ def rotate(ctx: typer.Context, dry_run: DryRun = False) -> None:
     from fusion_store.layers.rekey import rotate_keys
 
     session: Session = ctx.obj
-    keyring = _needed_keyring()
+    keyring = _needed_keyring(session)
     with _storage(session) as storage, _counted(session, storage, "Sealing") as progress:
         outcome = rotate_keys(storage, keyring, dry_run=dry_run, progress=progress)
-    _report(session, outcome, dry_run=dry_run)
+    _report(session, outcome, keyring, dry_run=dry_run)
 
 
 @app.command()
@@ -112,14 +111,14 @@ def convert(
     """Seal a plain store, or open a sealed one for good.
 
     Stop the hosts that use the store first: they can't store anything meanwhile, and have to be given the keys, or
-    relieved of them, afterwards. When it is cut short, run it again. Asks. Exit 0, 8 when something couldn't be
-    opened, 1 when you decline.
+    relieved of them, afterwards. When it is cut short, run it again. Asks. Exit 0, 1 when you decline,
+    8 when something couldn't be opened, 10 when the store is so already.
     """
     from fusion_store.backend import Mode
     from fusion_store.layers.rekey import convert as convert_store
 
     session: Session = ctx.obj
-    keyring = _needed_keyring()
+    keyring = _needed_keyring(session)
     mode = Mode.SEALED if to is Target.ENCRYPTED else Mode.PLAIN
     if not dry_run:
         warning = (
@@ -130,17 +129,19 @@ def convert(
         confirm(session.output, [warning], yes=yes)
     with _storage(session) as storage, _counted(session, storage, "Converting") as progress:
         outcome = convert_store(storage, keyring, to=mode, dry_run=dry_run, progress=progress)
-    _report(session, outcome, dry_run=dry_run)
+    _report(session, outcome, keyring, dry_run=dry_run)
 
 
-def _keyring() -> Keyring | None:
+def _keyring(session: Session) -> Keyring | None:
     from fusion_store._registry import find_keyring
 
-    return find_keyring()
+    return None if session.without_keys else find_keyring()
 
 
-def _needed_keyring() -> Keyring:
-    keyring = _keyring()
+def _needed_keyring(session: Session) -> Keyring:
+    keyring = _keyring(session)
+    if session.without_keys:
+        raise CommandError("this needs the store's keys", "leave out --no-keys")
     if keyring is None:
         raise WrongKey("this needs the store's keys: set FUSION_STORE_KEYS or FUSION_STORE_KEY_FILE")
     return keyring
@@ -164,7 +165,8 @@ def _counted(session: Session, storage: RecordRepository, text: str) -> Iterator
         yield progress
 
 
-def _seal_documents(counts: SealCounts, at_hand: set[str]) -> Iterator[dict[str, Any]]:
+def _seal_documents(counts: SealCounts, keyring: Keyring | None) -> Iterator[dict[str, Any]]:
+    at_hand = {key.key_id for key in keyring or ()}
     ordered = sorted(counts.seals.items(), key=lambda item: "" if item[0] is None else item[0].key_id)
     for seal, payloads in ordered:
         key_id, cipher = (None, None) if seal is None else (seal.key_id, str(seal.cipher))
@@ -177,13 +179,13 @@ def _seal_row(seal: dict[str, Any]) -> list[Cell]:
     return [seal["key_id"], seal["cipher"], seal["payloads"], "yes" if seal["at_hand"] else "no"]
 
 
-def _report(session: Session, outcome: Resealing, *, dry_run: bool) -> None:
+def _report(session: Session, outcome: Resealing, keyring: Keyring, *, dry_run: bool) -> None:
     output = session.output
     document = {
         "dry_run": dry_run,
         "changed": outcome.changed,
         "failed": [str(error) for error in outcome.failed],
-        "seals": list(_seal_documents(outcome.remaining, set())),
+        "seals": list(_seal_documents(outcome.remaining, keyring)),
         "unneeded": outcome.unneeded,
     }
     payloads = "1 payload" if outcome.changed == 1 else f"{outcome.changed} payloads"

@@ -54,7 +54,7 @@ def downgrade(
     """Bring the store back to an older schema.
 
     What that one can't hold is lost. Make a backup first. Asks. Exit 0, 1 when you decline, 2 without a
-    terminal and --yes, 3 when there is no store.
+    terminal and --yes or for a VERSION that there isn't, 3 when there is no store.
     """
     session: Session = ctx.obj
     backend, url = session.backend()

@@ -6,12 +6,14 @@ import getpass
 import os
 from typing import TYPE_CHECKING
 
-from fusion_store import TokenRepository, get_repository
+from fusion_store import ConfigError, TokenRepository, get_repository
 from fusion_store._config import ACTOR_VARIABLE
+from fusion_store.cli._errors import PlaceError
 from fusion_store.cli._output import Output
 
 if TYPE_CHECKING:
     from fusion_store.backend import Backend, StoreURL
+    from fusion_store.layers import Keyring
 
 
 def actor() -> str:
@@ -38,14 +40,26 @@ class Session:
 
     def open(self, *, create: bool = True) -> TokenRepository:
         """The repository, for a ``with`` block; without ``create`` an absent store is an error."""
-        if not self.without_keys:
-            return get_repository(self.url, create=create)
-        from fusion_store.layers import Keyring
+        keys = self._keys()
+        try:
+            return get_repository(self.url, create=create, encryption_keys=keys)
+        except ConfigError as error:
+            raise PlaceError(error) from error
 
-        return get_repository(self.url, create=create, encryption_keys=Keyring())
+    def _keys(self) -> Keyring | None:
+        if self.without_keys:
+            from fusion_store.layers import Keyring
+
+            return Keyring()
+        from fusion_store._registry import find_keyring
+
+        return find_keyring()
 
     def backend(self) -> tuple[Backend, StoreURL]:
         """What opens the store and moves its schema, without opening it."""
         from fusion_store._registry import find_backend
 
-        return find_backend(self.url)
+        try:
+            return find_backend(self.url)
+        except ConfigError as error:
+            raise PlaceError(error) from error

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from fusion_store import ConfigError
-from fusion_store.cli._errors import CommandError, ExitCode
+from fusion_store.cli._errors import CommandError, ExitCode, PlaceError
 from fusion_store.cli._input import refuse_stdout
 from fusion_store.cli._output import Cell, Output
 from fusion_store.cli._session import Session
@@ -46,7 +46,7 @@ def copy_store(ctx: typer.Context, source: From, destination: To, merge: Merge =
     session: Session = ctx.obj
     ends = [_find(session, text) for text in (source, destination)]
     if _name(ends[0][1]) == _name(ends[1][1]):
-        raise ConfigError("source and destination are the same store")
+        raise CommandError("source and destination are the same store", "name two")
     with _open(ends[0]) as here, _open(ends[1], create=True) as there:
         began = time.monotonic()
         with _bar(session, "Copying", here) as bar, _resumable(session.output, bar) as progress:
@@ -165,14 +165,17 @@ def _find(session: Session, text: str) -> tuple[Backend, StoreURL]:
 
     if session.url is not None:
         raise CommandError("--url and --data-dir don't go with two stores", "name both behind the command")
+    url = text
     if text.startswith(_ENVIRONMENT):
         name = text.removeprefix(_ENVIRONMENT)
-        url = os.environ.get(name) if name and "\0" not in name and "=" not in name else None
+        url = os.environ.get(name, "") if name and "\0" not in name and "=" not in name else ""
         if not url:
             raise ConfigError("the environment variable that env: names isn't set, or is empty")
-        return find_backend(url)
-    backend, parsed = find_backend(text)
-    if parsed.password is not None:
+    try:
+        backend, parsed = find_backend(url)
+    except ConfigError as error:
+        raise PlaceError(error, "'fusion-store backends' lists the schemes") from error
+    if parsed.password is not None and url is text:
         session.output.note("Others can read the password on the command line: put the URL into a variable, env:NAME.")
     return backend, parsed
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-from fusion_store._errors import ConfigError, CorruptRecord, EncryptionError, Tampered, WrongKey
+from fusion_store._errors import Conflict, CorruptRecord, EncryptionError, Tampered, WrongKey
 from fusion_store._records import AuthCodeRecord, SecretRecord
 from fusion_store.backend import (
     ENCRYPTION_MARK,
@@ -115,15 +115,16 @@ def convert(
     """Seal a plain store's payloads (``Mode.SEALED``), or open a sealed one's (``Mode.PLAIN``).
 
     While it lasts, and until it is run again after it was cut short, others can't store payloads. With payloads that
-    can't be opened, or plain ones that don't read, the store stays half converted.
+    can't be opened, or plain ones that don't read, the store stays half converted. Raises ``Conflict`` for a store
+    that is so already, or half converted the other way.
     """
     standing = storage.read_mark(ENCRYPTION_MARK)
     underway = f"{Mode.CONVERTING}:{to}".encode()
     seal = _sealing(keyring)
     if mode_of(standing) is Mode.CONVERTING and standing != underway:
-        raise ConfigError("the vault is half converted the other way: finish that first")
+        raise Conflict("the vault is half converted the other way: finish that first")
     if mode_of(standing) is to and holds_records(storage):
-        raise ConfigError(f"the vault is {to} already")
+        raise Conflict(f"the vault is {to} already")
     if standing is not None and mode_of(standing) is Mode.SEALED:
         verify_mark(seal, standing)
     elif mode_of(standing) is not Mode.CONVERTING and count_seals(storage).key_ids():

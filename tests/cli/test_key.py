@@ -108,6 +108,45 @@ def test_what_can_not_be_opened_is_named_and_exits_8(
     assert third.key_id in outcome.err
 
 
+def test_every_command_says_alike_which_keys_are_at_hand(
+    cli: CLI, keys: list[Key], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    give(monkeypatch, keys[0])
+    fill(cli)
+    documents = [
+        cli.json("key", "status"),
+        cli.json("key", "rotate", "--dry-run")["seals"],
+        cli.json("key", "convert", "--to", "plain", "--dry-run")["seals"],
+    ]
+    for seals in documents:
+        assert [(seal["key_id"], seal["at_hand"]) for seal in seals] == [(keys[0].key_id, True)]
+    assert [seal["at_hand"] for seal in cli.json("--no-keys", "key", "status")] == [False]
+    assert "--no-keys" in cli("--no-keys", "key", "rotate").err
+
+
+def test_a_conversion_that_the_store_s_state_forbids_is_10(
+    cli: CLI, keys: list[Key], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    give(monkeypatch, keys[0])
+    fill(cli)
+    outcome = cli("key", "convert", "--to", "encrypted", "--yes")
+    assert (outcome.code, "--url" in outcome.err) == (10, False)
+
+
+def test_a_check_without_keys_says_what_it_left_out(cli: CLI, keys: list[Key], monkeypatch: pytest.MonkeyPatch) -> None:
+    give(monkeypatch, keys[0])
+    fill(cli)
+    whole = cli("check")
+    assert (whole.err, "sound in form" in whole.out) == ("", False)
+    assert cli.json("check")["payloads_opened"] is True
+    for option in ([], ["--no-keys"]):
+        if not option:
+            monkeypatch.delenv("FUSION_STORE_KEYS")
+        partly = cli(*option, "check")
+        assert (partly.code, "sound in form" in partly.out, "weren't opened" in partly.err) == (0, True, True)
+        assert cli.json(*option, "check")["payloads_opened"] is False
+
+
 def test_keys_are_needed_to_rotate_and_convert(cli: CLI, keys: list[Key]) -> None:
     fill(cli)
     for command in (["rotate"], ["convert", "--to", "encrypted", "--yes"]):

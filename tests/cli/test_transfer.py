@@ -130,7 +130,7 @@ def test_the_same_store_twice_is_9(command: Command, url: str, tenants: list[str
     (tmp_path / "link.db").symlink_to(url.removeprefix("sqlite:///"))
     for other in (url, f"{url}?lock_timeout=1", "sqlite:///link.db"):
         outcome = command("copy", url, other, "--merge")
-        assert outcome.code == 9
+        assert outcome.code == 2
         assert "same store" in outcome.err
 
 

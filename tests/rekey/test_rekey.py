@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from fusion_store import (
     ConfigError,
+    Conflict,
     CorruptRecord,
     CredentialType,
     NotEncrypted,
@@ -187,7 +188,7 @@ def test_a_plain_store_is_sealed_and_opened_again(url: str) -> None:
     with storage_of(url) as storage:
         assert count_seals(storage).seals == {None: 3 * 5}
         assert convert(storage, Keyring([OLD]), to=Mode.SEALED).changed == 3 * 5
-        with pytest.raises(ConfigError, match="already"):
+        with pytest.raises(Conflict, match="already"):
             convert(storage, Keyring([OLD]), to=Mode.SEALED)
     with get_repository(url, encryption_keys=Keyring([OLD])) as repository:
         assert_readable(repository, hashes)
@@ -214,7 +215,7 @@ def test_a_conversion_cut_short_takes_no_payloads_until_it_is_finished(
                 convert(storage, Keyring([OLD]), to=Mode.SEALED)
         with pytest.raises(NotEncrypted, match="half converted"):
             storage.store_oauth_token(hashes[0], "new", OAuthTokenData("x"))
-        with pytest.raises(ConfigError, match="other way"):
+        with pytest.raises(Conflict, match="other way"):
             convert(storage, Keyring([OLD]), to=Mode.PLAIN)
         assert convert(storage, Keyring([OLD]), to=Mode.SEALED).changed == 3 * 5
     with get_repository(url, encryption_keys=Keyring([OLD])) as repository:
