@@ -18,6 +18,7 @@ from fusion_store import (
     APITokenMetadata,
     InvalidInput,
     TenantNotFound,
+    TokenNotFound,
     TokenRepository,
 )
 from fusion_store.cli._errors import CommandError, ExitCode
@@ -81,8 +82,12 @@ def from_now(field: str, span: timedelta) -> datetime:
 
 def resolve_token(repository: TokenRepository, identifier: str) -> APITokenMetadata:
     """The API token that an ID names."""
+    typed = _typed(identifier)
     try:
-        return repository.resolve_api_token(_typed(identifier))
+        return repository.resolve_api_token(typed)
+    except TokenNotFound:
+        _refuse_secret(repository, typed)
+        raise
     except AmbiguousIdentifier as error:
         found = (repository.get_api_token(hash) for hash in error.candidates)
         _ambiguous(
@@ -104,6 +109,7 @@ def resolve_tenant(repository: TokenRepository, identifier: str) -> str:
         pass
     found.update(token.tenant_hash for token in repository.find_api_tokens(typed))
     if not found:
+        _refuse_secret(repository, typed)
         raise TenantNotFound
     if len(found) > 1:
         _ambiguous(len(found), "tenants", _tenant_candidates(repository, sorted(found)))
@@ -199,6 +205,19 @@ def stdin_is_terminal() -> bool:
 
 def _typed(identifier: str) -> str:
     return identifier.strip().rstrip("…")
+
+
+def _refuse_secret(repository: TokenRepository, typed: str) -> None:
+    """Where an API token itself was typed: that it was is the more urgent news."""
+    from fusion_store.backend import hash_token
+
+    hash = hash_token(typed)
+    token = repository.get_api_token(hash) if hash else None
+    if token is not None:
+        raise CommandError(
+            "that is an API token itself, not its ID: others may have seen it on the command line",
+            f"its ID is {token.token_id}; 'fusion-store token rotate {token.token_id}' puts another in its place",
+        )
 
 
 def _candidate(hash: str, created_at: datetime, token: APITokenMetadata | None) -> dict[str, Any]:

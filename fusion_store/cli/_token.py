@@ -129,6 +129,13 @@ def rotate(
     overlap = duration("--grace", grace, least=timedelta(0))
     with session.open() as repository:
         old = resolve_token(repository, id)
+        if old.expires_at is not None and old.expires_at <= datetime.now(UTC):
+            raise CommandError(
+                f"API token {old.token_id} has expired, and only a live one can be rotated",
+                f"'fusion-store token add --tenant {old.tenant_id}' adds one in its place",
+                ExitCode.NOT_FOUND,
+                name="TokenNotFound",
+            )
         issued = repository.rotate_api_token(old.hash, grace=overlap)
         _hand_over(session, issued)
         standing = repository.get_api_token(old.hash)

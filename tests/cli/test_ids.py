@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import msgspec
@@ -89,3 +89,34 @@ def test_many_candidates_are_cut_off(cli: CLI, twins: tuple[str, str]) -> None:
     assert "fits 30 API tokens, of which these are 20" in outcome.err
     assert len(outcome.err.splitlines()) == 22
     assert len(cli.json("token", "list")) == 32
+
+
+@pytest.mark.parametrize("token_prefix", [None, "acme"])
+def test_a_token_itself_is_refused_and_not_repeated(cli: CLI, token_prefix: str | None) -> None:
+    with get_repository(cli.url, token_prefix=token_prefix) as repository:
+        issued = repository.add_api_token()
+    commands = (
+        ("token", "show"),
+        ("token", "rotate"),
+        ("token", "delete", "--yes"),
+        ("tenant", "show"),
+        ("oauth", "list", "--tenant"),
+    )
+    for command in commands:
+        outcome = cli(*command, issued.token)
+        assert outcome.code == 2
+        assert "an API token itself" in outcome.err
+        assert f"token rotate {issued.metadata.token_id}" in outcome.err
+        assert issued.token not in outcome.out + outcome.err
+    assert len(cli.json("token", "list")) == 1
+
+
+def test_an_expired_token_is_not_rotated_and_said_to_have_expired(cli: CLI) -> None:
+    with get_repository(cli.url) as repository:
+        issued = repository.add_api_token(expires_at=datetime.now(UTC) + timedelta(milliseconds=1))
+    assert issued.metadata.expires_at is not None
+    while datetime.now(UTC) <= issued.metadata.expires_at:
+        pass
+    outcome = cli("token", "rotate", issued.metadata.token_id)
+    assert (outcome.code, "has expired" in outcome.err) == (3, True)
+    assert cli("token", "show", issued.metadata.token_id).code == 0
