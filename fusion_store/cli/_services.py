@@ -15,7 +15,7 @@ import typer
 
 from fusion_store import ConfigError, OAuthTokenData, TokenRepository
 from fusion_store.cli._errors import CommandError, ExitCode
-from fusion_store.cli._input import Service, TenantOption, duration, resolve_tenant
+from fusion_store.cli._input import Service, TenantOption, duration, from_now, resolve_tenant
 from fusion_store.cli._output import Cell, Output, iso
 from fusion_store.cli._session import Session
 
@@ -48,17 +48,35 @@ def connect(
     """Sign in at a service for a tenant and store its token.
 
     Shows the address to open and the code to type, with a QR code on a terminal, and waits until the user has
-    consented. Exit 0, 3 when there is no such tenant, 9 when the service isn't configured, 12 when the sign-in failed.
+    consented. Exit 0, 2 when the service has no sign-in here, 3 when there is no such tenant, 9 when it isn't
+    configured, 12 when the sign-in failed.
     """
     session: Session = ctx.obj
     config = _configured(_load(services), service)
     with session.open() as repository:
         tenant_hash = resolve_tenant(repository, tenant)
+        _refuse_without_sign_in(service, config)
         stored = asyncio.run(_sign_in(repository, tenant_hash, service, config, session.output))
         document = {"service": service, "tenant_hash": tenant_hash, "version": stored.version}
         session.output.result(
             {**document, "expires_at": iso(stored.expires_at), "scope": list(stored.scope)},
             f"Connected {service}, version {stored.version}.",
+        )
+
+
+def _refuse_without_sign_in(service: str, config: ServiceConfig) -> None:
+    from fusion_store.auth import find_strategies
+
+    strategy = find_strategies().get(config.type)
+    if strategy is not None and (kind := strategy.credential_type) is not None:
+        raise CommandError(
+            f"{service} takes the tenant's {kind} credentials: there is nothing to sign in to",
+            f"'fusion-store credentials store {service} --tenant ID --type {kind}' stores them",
+        )
+    if config.type == "oauth2_external":
+        raise CommandError(
+            f"another program signs in at {service} and pushes the token",
+            f"'fusion-store auth-code create {service} --tenant ID' makes a code for it",
         )
 
 
@@ -198,11 +216,14 @@ def create(
     """
     session: Session = ctx.obj
     ttl = duration("--expires-in", expires_in)
+    expires_at = from_now("--expires-in", ttl)
     with session.open() as repository:
         tenant_hash = resolve_tenant(repository, tenant)
         code = repository.create_auth_code(tenant_hash, service, ttl=ttl)
         session.output.note(f"For {service} of tenant {tenant_hash[:16]}, once, within {expires_in}.")
-        session.output.result({"code": code, "service": service, "tenant_hash": tenant_hash}, code)
+        session.output.result(
+            {"code": code, "service": service, "tenant_hash": tenant_hash, "expires_at": iso(expires_at)}, code
+        )
 
 
 def _load(path: Path | None, *, optional: bool = False) -> Mapping[str, ServiceConfig]:
@@ -215,10 +236,19 @@ def _load(path: Path | None, *, optional: bool = False) -> Mapping[str, ServiceC
         )
     from fusion_store.auth import load_services
 
-    return load_services(Path(named))
+    try:
+        return load_services(Path(named))
+    except ConfigError as error:
+        hint = f"correct the file that --services or {SERVICES_VARIABLE} names"
+        raise CommandError(str(error), hint, ExitCode.CONFIG, name="ConfigError") from error
 
 
 def _configured(services: Mapping[str, ServiceConfig], service: str) -> ServiceConfig:
     if service not in services:
-        raise ConfigError(f"service {service!r} isn't configured; known: {', '.join(sorted(services)) or 'none'}")
+        raise CommandError(
+            f"service {service!r} isn't configured; known: {', '.join(sorted(services)) or 'none'}",
+            f"add it to the file that --services or {SERVICES_VARIABLE} names",
+            ExitCode.CONFIG,
+            name="ConfigError",
+        )
     return services[service]

@@ -23,6 +23,21 @@ def services(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.fixture
+def files(services: Path, tmp_path: Path) -> dict[str, str]:
+    """By the word for it: ``services``, and others that have no sign-in by OAuth, or one that can't work."""
+    nowhere = "http://127.0.0.1:1"
+    device = {
+        "type": "oauth2_device",
+        "client_id": "c",
+        "device_authorization_url": f"{nowhere}/device",
+        "token_url": f"{nowhere}/token",
+    }
+    others = tmp_path / "others.json"
+    others.write_text(json.dumps({"services": {"weather": {"type": "api_key"}, "tv": device}}))
+    return {"FILE": str(services), "OTHERS": str(others)}
+
+
 def states(cli: CLI, services: Path | None, *arguments: str) -> dict[str, str]:
     options = ["--services", str(services)] if services else []
     return {row["service"]: row["state"] for row in cli.json("services", *arguments, *options)}
@@ -72,6 +87,7 @@ def test_an_auth_code_is_good_for_one_use_in_its_time(cli: CLI) -> None:
         assert redeemed is not None
         assert (redeemed.tenant_hash, redeemed.service) == (tenant, "mail")
         assert timedelta(minutes=4) < redeemed.expires_at - datetime.now(UTC) <= timedelta(minutes=5)
+        assert abs(redeemed.expires_at - datetime.fromisoformat(made["expires_at"])) < timedelta(seconds=10)
         assert repository.redeem_auth_code(made["code"]) is None
         plain = cli("auth-code", "create", "mail", "--tenant", tenant)
         assert repository.redeem_auth_code(plain.out.strip()) is not None
@@ -84,17 +100,23 @@ def test_an_auth_code_is_good_for_one_use_in_its_time(cli: CLI) -> None:
         (["connect", "nothing", "--tenant", "TENANT", "--services", "FILE"], 9, "calendar, github, mail"),
         (["connect", "mail", "--tenant", "ffffffff", "--services", "FILE"], 3, "tenant"),
         (["connect", "mail", "--tenant", "TENANT", "--services", "/nowhere.json"], 9, "nowhere"),
-        (["connect", "mail", "--tenant", "TENANT", "--services", "FILE"], 12, "mail"),
+        (["connect", "mail", "--tenant", "TENANT", "--services", "FILE"], 2, "fusion-store auth-code create mail"),
+        (["connect", "weather", "--tenant", "TENANT", "--services", "OTHERS"], 2, "credentials store weather"),
+        (["connect", "tv", "--tenant", "TENANT", "--services", "OTHERS"], 12, "127.0.0.1"),
         (["auth-code", "create", "mail", "--tenant", "ffffffff"], 3, "tenant"),
         (["auth-code", "create", "mail", "--tenant", "TENANT", "--expires-in", "soon"], 2, "--expires-in"),
     ],
 )
-def test_what_cannot_be_done_is_said(cli: CLI, services: Path, arguments: list[str], code: int, words: str) -> None:
+def test_what_cannot_be_done_is_said(
+    cli: CLI, files: dict[str, str], arguments: list[str], code: int, words: str
+) -> None:
     with get_repository(cli.url) as repository:
         tenant = repository.add_api_token().hash
-    given = [a.replace("TENANT", tenant).replace("FILE", str(services)) for a in arguments]
+    named = {"TENANT": tenant, **files}
+    given = [named.get(argument, argument) for argument in arguments]
 
     outcome = cli(*given)
 
     assert (outcome.code, words in outcome.err) == (code, True), outcome
     assert "Traceback" not in outcome.err
+    assert "--url" not in outcome.err
