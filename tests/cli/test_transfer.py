@@ -126,7 +126,7 @@ def test_a_destination_that_is_not_empty_is_10(command: Command, url: str, tenan
         assert len(vault.list_tenants()) == 1
 
 
-def test_the_same_store_twice_is_9(command: Command, url: str, tenants: list[str], tmp_path: Path) -> None:
+def test_the_same_store_twice_is_2(command: Command, url: str, tenants: list[str], tmp_path: Path) -> None:
     (tmp_path / "link.db").symlink_to(url.removeprefix("sqlite:///"))
     for other in (url, f"{url}?lock_timeout=1", "sqlite:///link.db"):
         outcome = command("copy", url, other, "--merge")
