@@ -12,7 +12,7 @@ from itertools import islice
 from types import TracebackType
 from typing import Any, Concatenate, Final, ParamSpec, Self, TypeVar
 
-from fusion_store._errors import StoreClosed
+from fusion_store._errors import ConfigError, StoreClosed
 from fusion_store._interface import TokenRepository
 from fusion_store._recall import recall_of
 from fusion_store._records import ExportedRecord
@@ -43,11 +43,14 @@ class AsyncTokenRepository:
     """A ``TokenRepository`` for asyncio: the same names and semantics, as coroutines that never block the loop.
 
     Calls run in up to ``threads`` threads of its own; a call that is cancelled runs on to its end there. A token that a
-    cached repository knows is validated at once, in the coroutine.
+    cached repository knows is validated at once, in the coroutine. ``ConfigError`` for what is no ``TokenRepository``,
+    such as a URL.
     Closing it closes ``repository``. Use it with ``async with``, or await ``close``.
     """
 
     def __init__(self, repository: TokenRepository, *, threads: int = DEFAULT_THREADS) -> None:
+        if not isinstance(repository, TokenRepository):
+            raise ConfigError("the repository must be a TokenRepository, as get_repository opens one")
         self.repository = repository
         self._recall = recall_of(repository)
         self._closed = False

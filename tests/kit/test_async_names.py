@@ -1,8 +1,12 @@
 from __future__ import annotations
 
 import inspect
+from typing import Any
 
-from fusion_store import AsyncTokenRepository, TokenRepository
+import pytest
+
+from fusion_store import AsyncTokenRepository, ConfigError, TokenRepository
+from fusion_store.auth import AuthManager
 
 
 def public(kind: type) -> set[str]:
@@ -12,6 +16,13 @@ def public(kind: type) -> set[str]:
 def test_the_async_vault_has_the_same_names() -> None:
     assert public(AsyncTokenRepository) == public(TokenRepository)
     assert {"__aenter__", "__aexit__"} <= set(dir(AsyncTokenRepository))
+
+
+def test_what_is_no_repository_is_refused_at_once() -> None:
+    url: Any = "sqlite:///vault.db"
+    for make in (AsyncTokenRepository, AuthManager):
+        with pytest.raises(ConfigError, match="get_repository"):
+            make(url)
 
 
 def test_each_coroutine_takes_the_same_arguments() -> None:

@@ -71,3 +71,9 @@ def test_all_that_is_declared_public_is_there(module: str) -> None:
     )
 
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_package_lists_what_is_public_whether_loaded_or_not() -> None:
+    code = "import fusion_store; assert dir(fusion_store) == sorted(fusion_store.__all__), dir(fusion_store)"
+
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -16,6 +16,7 @@ from key_value.aio.errors import (
 
 from fusion_store import (
     SYSTEM_TENANT,
+    ConfigError,
     CredentialType,
     ServiceCredentials,
     StoreClosed,
@@ -28,6 +29,12 @@ from fusion_store.integrations.key_value import FusionKeyValueStore
 from fusion_store.integrations.mcp import FusionGuard
 from fusion_store.layers import Key, Keyring
 from tests.http.servers import call
+
+
+def test_a_url_in_the_place_of_a_repository_is_refused_at_once() -> None:
+    url: Any = "sqlite:///vault.db"
+    with pytest.raises(ConfigError, match="get_repository"):
+        FusionKeyValueStore(url)
 
 
 def calls(store: FusionKeyValueStore) -> list[Any]:
