@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from copy import copy
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -208,7 +209,11 @@ class Renewal:
             return self._make_do(token, refused, NeedsReauth(f"{target.service}: the sign-in was refused ({error})"))
         except FusionStoreError as error:
             await self._release(claim)
-            self._note_failure(target, error)
+            pause = self._note_failure(target, error)
+            if isinstance(error, RefreshFailed):
+                # The error itself is the strategy's, which may raise it again.
+                error = copy(error)
+                error.retry_after = pause.total_seconds()
             return self._make_do(token, refused, error)
         except Exception:
             await self._release(claim)
@@ -276,7 +281,8 @@ class Renewal:
         self._replacements = {key: standing for key, standing in self._replacements.items() if standing.until > now}
         self._replacements[target.key] = _Replacement(version, now + _REPLACEMENT_STANDS)
 
-    def _note_failure(self, target: Target, error: FusionStoreError) -> None:
+    def _note_failure(self, target: Target, error: FusionStoreError) -> timedelta:
+        """Begin the pause after a failure, and say how long it is."""
         logger.warning("%s: refreshing the token of tenant %s failed: %s", *_named(target), error)
         now, before = self._clock(), self._backoffs.get(target.key)
         length = min(before.length * 2, _LONGEST_BACKOFF) if before else _FIRST_BACKOFF
@@ -288,6 +294,7 @@ class Renewal:
             key: backoff for key, backoff in self._backoffs.items() if backoff.until > now - _LONGEST_BACKOFF
         }
         self._backoffs[target.key] = _Backoff(now + length, length, retryable)
+        return length
 
     # Storing
 

@@ -283,6 +283,7 @@ def test_no_failure_is_repeated_at_once(world: World, failure: RefreshFailed) ->
             for _ in range(5):
                 with pytest.raises(RefreshFailed) as caught:
                     await manager.tenant_of(world.issued.hash).get_token("github", CONFIG)
+                assert caught.value.retry_after == 1
             assert caught.value.retryable == failure.retryable
         assert len(world.strategy.refreshed) == 1
 
