@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import builtins
 import doctest
+import inspect
 import os
 import re
 import subprocess
@@ -14,6 +15,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+
+from fusion_store import TokenRepository
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -62,6 +65,17 @@ def _import(statement: str) -> None:
     except ImportError as error:
         if find_spec((error.name or "").partition(".")[0]) is not None:
             raise
+
+
+def test_every_operation_is_in_the_table_of_concepts() -> None:
+    table = re.findall(r"^\| `(\w+)\((.*?)\)` \|", (ROOT / "docs" / "concepts.md").read_text(), re.MULTILINE)
+    operations = {name for name in dir(TokenRepository) if not name.startswith("_")}
+    assert sorted(name for name, _ in table) == sorted(operations)
+    for name, arguments in table:
+        parameters = list(inspect.signature(getattr(TokenRepository, name)).parameters.values())[1:]
+        positional = [p.name for p in parameters if p.kind is not p.KEYWORD_ONLY]
+        named = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
+        assert arguments == ", ".join([*positional, *["*"] * bool(named), *named]), name
 
 
 def test_some_pages_have_examples() -> None:
