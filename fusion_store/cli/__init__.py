@@ -156,7 +156,7 @@ def _exit_codes() -> str:
 
 
 def _explain(problem: Exception, arguments: Sequence[str]) -> CommandError:
-    """A usage error in our form: what was typed may be a secret, so only short words of it are shown."""
+    """A usage error in our form: what was typed may be a secret, so only short words and paths of it are shown."""
     if type(problem).__name__ == "NoArgsIsHelpError":
         context = problem.ctx  # type: ignore[attr-defined]
         return CommandError("the command is missing", f"'{context.command_path} --help' lists the commands")
@@ -164,7 +164,7 @@ def _explain(problem: Exception, arguments: Sequence[str]) -> CommandError:
     message = re.sub(r"^(Got unexpected extra argument).*", r"\1; secrets go into stdin", message, flags=re.DOTALL)
     message = message.replace("Value error, ", "")
     for word in sorted(arguments, key=len, reverse=True):
-        if len(word) > _LONGEST_ECHO:
+        if len(word) > _LONGEST_ECHO and not os.path.lexists(word):
             message = message.replace(word, "…")
     context = getattr(problem, "ctx", None)
     option = getattr(problem, "option_name", "")

@@ -5,7 +5,9 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+import typer
 
+from fusion_store.cli import _explain
 from tests.cli.conftest import CLI
 
 ANSWER = {
@@ -276,3 +278,9 @@ def test_a_password_in_the_url_is_not_repeated(cli: CLI) -> None:
             # 5: there is a driver, and no server.
             assert outcome.code in (5, 9)
             assert "SECRET" not in outcome.out + outcome.err
+
+
+def test_a_path_that_stands_is_repeated_and_any_other_long_word_not(tmp_path: Path) -> None:
+    for word, shown in ((str(tmp_path), True), (f"{tmp_path}-SECRET", False)):
+        problem = typer.BadParameter(f"Path '{word}' is not readable.")
+        assert (word in str(_explain(problem, ["import", word]))) is shown
