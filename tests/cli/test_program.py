@@ -226,3 +226,20 @@ def test_what_has_to_be_a_file_is_not_written_to_stdout(
 
 def test_purging(cli: CLI) -> None:
     assert cli.json("purge") == {"codes": 0, "claims": 0, "credentials": 0, "api_tokens": 0}
+
+
+@pytest.mark.parametrize("module", ["msgspec", "typer", "fusion_store.cli._output"])
+def test_ctrl_c_while_it_starts_is_130_without_a_word(module: str) -> None:
+    code = (
+        "import os, signal, sys\n"
+        "class Pressing:\n"
+        "    def find_spec(name, path=None, target=None):\n"
+        f"        if name == {module!r}: os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Pressing)\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "sys.argv = ['fusion-store', 'backends']\n"
+        "from fusion_store_command import main\n"
+        "sys.exit(main())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
