@@ -82,7 +82,7 @@ def append(
 def scan_records(view: View, tenant_hash: str | None, after: tuple[int, int, str] | None) -> Iterator[AuditRecord]:
     """As ``Storage.scan_audit_records``, all of them."""
     if tenant_hash is not None:
-        for key, value in view.scan(keys.audit_behind(tenant_hash, 0 if after is None else after[1])):
+        for key, value in view.scan(keys.audit_behind(tenant_hash, None if after is None else after[1])):
             yield _record(key, value)
         return
     for entry, _ in view.scan(keys.audit_times_behind(after)):
@@ -149,12 +149,12 @@ def _oldest(view: View, name: str, before: int, limit: int) -> list[AuditRecord]
 
 def _chains_of_records(view: View, after: str | None) -> Iterator[str]:
     """The chains that have records, stepping over these."""
-    start = keys.AUDIT_RECORDS.start if after is None else keys.audit_behind(after, 0).stop
+    start = keys.AUDIT_RECORDS.start if after is None else keys.audit_behind(after, None).stop
     while (entry := next(view.scan(keys.Range(start, keys.AUDIT_RECORDS.stop)), None)) is not None:
         name, _ = keys.read_audit_record(entry[0])
         yield name
         # A key that isn't one of ours may lie behind where its name leads.
-        start = max(keys.audit_behind(name, 0).stop, entry[0] + b"\0")
+        start = max(keys.audit_behind(name, None).stop, entry[0] + b"\0")
 
 
 def _name(chain: AuditChain) -> str:

@@ -177,10 +177,11 @@ def audit_time(recorded_at: int, tenant_hash: str, sequence: int) -> bytes:
     return AUDIT_TIMES.start + _time(recorded_at) + _chain(tenant_hash) + sequence.to_bytes(_TIME_BYTES)
 
 
-def audit_behind(tenant_hash: str, sequence: int) -> Range:
-    """A chain's records behind one of them."""
-    start = AUDIT_RECORDS.start + _chain(tenant_hash)
-    return Range(start + (sequence + 1).to_bytes(_TIME_BYTES), start + b"\xff" * _TIME_BYTES)
+def audit_behind(tenant_hash: str, sequence: int | None) -> Range:
+    """A chain's records behind one of them; None: all of them."""
+    begin = AUDIT_RECORDS.start + _chain(tenant_hash)
+    start = begin if sequence is None else audit_record(tenant_hash, sequence) + b"\0"
+    return Range(start, begin + b"\xff" * _TIME_BYTES + b"\0")
 
 
 def audit_times_behind(after: tuple[int, int, str] | None) -> Range:

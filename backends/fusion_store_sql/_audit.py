@@ -112,9 +112,10 @@ def cut(connection: Connection, before: int, limit: int) -> int:
         return 0
     connection.execute(
         delete(audit_records).where(
-            audit_records.c.tenant_hash == bindparam("of_chain"), audit_records.c.sequence <= bindparam("through")
+            audit_records.c.tenant_hash == bindparam("of_chain"),
+            audit_records.c.sequence.between(bindparam("begin"), bindparam("through")),
         ),
-        [{"of_chain": name, "through": sequence} for name, sequence in through.items()],
+        [{"of_chain": name, "begin": chains[name].first, "through": last} for name, last in through.items()],
     )
     connection.execute(
         update(audit_chains)

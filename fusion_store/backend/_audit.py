@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from fusion_store._audit import AuditChain, AuditEntry, AuditFault, AuditRecord
 from fusion_store._records import APITokenRecord, AuthCodeRecord, Place, Record, TenantRecord
 from fusion_store._values import Value
+from fusion_store.backend._limits import is_hash
 from fusion_store.backend._payloads import key_id_of
 from fusion_store.backend._rules import SecretState
 
@@ -64,21 +65,27 @@ def extend_chains(chains: dict[str, AuditChain], entries: Iterable[AuditEntry]) 
 
 def find_faults(chain: AuditChain, records: Iterable[AuditRecord]) -> Iterator[AuditFault]:
     """What is wrong with a chain, given all its records by their sequence."""
+    if chain.tenant_hash and not is_hash(chain.tenant_hash):
+        yield AuditFault(chain.tenant_hash, 1, "a chain whose name is no tenant's hash")
     expected, previous = chain.first, "" if chain.first == 1 else None
     for record in records:
         sequence = record.sequence
-        if expected < sequence <= chain.last:
+        if record.tenant_hash != chain.tenant_hash or not chain.first <= sequence <= chain.last:
+            yield AuditFault(chain.tenant_hash, sequence, f"record {sequence} lies outside the chain")
+            continue
+        if expected < sequence:
             yield _missing(chain, expected, sequence - 1)
             previous = None
-        if sequence < chain.first or sequence > chain.last:
-            yield AuditFault(chain.tenant_hash, sequence, f"record {sequence} lies outside the chain")
-        elif record.computed_hash() != record.hash:
+        if record.computed_hash() != record.hash:
             yield AuditFault(chain.tenant_hash, sequence, f"record {sequence} was altered, or moved from its place")
         elif previous not in (None, record.previous):
             reason = f"record {sequence} isn't the one that followed record {sequence - 1}"
             yield AuditFault(chain.tenant_hash, sequence, reason)
         elif sequence == chain.last and record.hash != chain.hash:
             reason = f"record {sequence} isn't the one that the chain ended with"
+            yield AuditFault(chain.tenant_hash, sequence, reason)
+        elif sequence == chain.last and record.recorded_at != chain.recorded_at:
+            reason = f"record {sequence} wasn't recorded when the chain says it was"
             yield AuditFault(chain.tenant_hash, sequence, reason)
         expected, previous = max(expected, sequence + 1), record.hash
     if expected <= chain.last:

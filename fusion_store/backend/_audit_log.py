@@ -66,14 +66,19 @@ class AuditOperations(Operations):
         if tenant_hash:
             before = int(tenant_hash, 16) - 1
             after = "" if before < 0 else format(before, f"0{len(tenant_hash)}x")
-        found = self.scan_audit_chains(after, 1)
-        return found[0] if found and found[0].tenant_hash == tenant_hash else None
+        # Damaged names may lie in between.
+        while found := self.scan_audit_chains(after, 1):
+            if found[0].tenant_hash >= tenant_hash:
+                return found[0] if found[0].tenant_hash == tenant_hash else None
+            after = found[0].tenant_hash
+        return None
 
-    def audit_records(self, tenant_hash: str, since: int = 1) -> Iterator[AuditRecord]:
-        """A chain's records from that one on, by sequence, unverified. Inside the guard."""
-        after = since - 1
-        while page := self.scan_audit_records(tenant_hash, (0, after, tenant_hash), _PAGE):
+    def audit_records(self, tenant_hash: str, behind: int | None = None) -> Iterator[AuditRecord]:
+        """A chain's records by sequence, all or those behind one of them, unverified. Inside the guard."""
+        place = None if behind is None else (0, behind, tenant_hash)
+        while page := self.scan_audit_records(tenant_hash, place, _PAGE):
             yield from page
-            if page[-1].sequence <= after:
+            last = page[-1].sequence
+            if place is not None and last <= place[1]:
                 return
-            after = page[-1].sequence
+            place = (0, last, tenant_hash)

@@ -45,7 +45,7 @@ class RawTrail(ABC):
     def remove(self, tenant_hash: str, sequence: int) -> None: ...
 
     @abstractmethod
-    def write_chain(self, tenant_hash: str, first: int, last: int, hash: str) -> None: ...
+    def write_chain(self, tenant_hash: str, first: int, last: int, hash: str, recorded_at: int) -> None: ...
 
     @abstractmethod
     def remove_chain(self, tenant_hash: str) -> None: ...
@@ -56,6 +56,11 @@ class RawTrail(ABC):
 
     def alter(self, tenant_hash: str, sequence: int, **fields: Any) -> None:
         self.write(tenant_hash, sequence, {**self.read(tenant_hash, sequence), **fields})
+
+    def end_chain(self, tenant_hash: str, first: int, last: int) -> None:
+        """Let the chain end with the record that stands there."""
+        record = self.read(tenant_hash, last)
+        self.write_chain(tenant_hash, first, last, record["hash"], record["recorded_at"])
 
     def swap(self, tenant_hash: str, one: int, other: int) -> None:
         first, second = self.read(tenant_hash, one), self.read(tenant_hash, other)
@@ -90,8 +95,9 @@ class RawSQLite(RawTrail):
     def remove(self, tenant_hash: str, sequence: int) -> None:
         self._run("DELETE FROM audit_records WHERE tenant_hash = ? AND sequence = ?", tenant_hash, sequence)
 
-    def write_chain(self, tenant_hash: str, first: int, last: int, hash: str) -> None:
-        self._run("INSERT OR REPLACE INTO audit_chains VALUES (?, ?, ?, ?, 0)", tenant_hash, first, last, hash)
+    def write_chain(self, tenant_hash: str, first: int, last: int, hash: str, recorded_at: int) -> None:
+        statement = "INSERT OR REPLACE INTO audit_chains VALUES (?, ?, ?, ?, ?)"
+        self._run(statement, tenant_hash, first, last, hash, recorded_at)
 
     def remove_chain(self, tenant_hash: str) -> None:
         self._run("DELETE FROM audit_chains WHERE tenant_hash = ?", tenant_hash)
@@ -135,11 +141,12 @@ class RawLevelDB(RawTrail):
         with self._database() as database:
             database.delete(self._key(tenant_hash, sequence))
 
-    def write_chain(self, tenant_hash: str, first: int, last: int, hash: str) -> None:
+    def write_chain(self, tenant_hash: str, first: int, last: int, hash: str, recorded_at: int) -> None:
         from fusion_store_leveldb import _keys as keys
 
+        value = b"\1" + msgspec.msgpack.encode([first, last, hash, recorded_at])
         with self._database() as database:
-            database.put(keys.audit_chain(tenant_hash), b"\1" + msgspec.msgpack.encode([first, last, hash, 0]))
+            database.put(keys.audit_chain(tenant_hash), value)
 
     def remove_chain(self, tenant_hash: str) -> None:
         from fusion_store_leveldb import _keys as keys

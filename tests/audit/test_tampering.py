@@ -14,7 +14,7 @@ from fusion_store import AuditRecord, CorruptRecord, OAuthTokenData, get_reposit
 from fusion_store.audit import AuditFault, AuditOptions, AuditReport, enable, read_anchor, verify, write_anchor
 from fusion_store.backend import RecordRepository
 from fusion_store.testing import ManualClock
-from tests.audit.raw import RawTrail
+from tests.audit.raw import RawLevelDB, RawTrail
 
 DAY = timedelta(days=1)
 
@@ -118,15 +118,54 @@ def test_a_newest_record_that_was_made_up(raw: RawTrail, clock: ManualClock, ten
     assert faults(raw, clock) == [AuditFault(tenants[0], 6, "record 6 isn't the one that the chain ended with")]
 
 
-def forge(raw: RawTrail, clock: ManualClock, tenant: str, sequence: int) -> str:
-    """Change who made a change, with the hash that belongs to it; answers that."""
+def forge(raw: RawTrail, clock: ManualClock, tenant: str, sequence: int) -> None:
+    """Change who made a change, with the hash that belongs to it."""
     with opened(raw, clock) as repository:
         record = repository.audit_log(tenant_hash=tenant)[sequence - 1]
     fields = {name: getattr(record, name) for name in record.__struct_fields__}
     hash = AuditRecord(**{**fields, "actor": "nobody"}).computed_hash()
     assert hash is not None
     raw.alter(tenant, sequence, actor="nobody", hash=hash)
-    return hash
+
+
+@pytest.mark.parametrize("sequence", [0, -1])
+def test_a_record_before_the_beginning(raw: RawTrail, clock: ManualClock, tenants: list[str], sequence: int) -> None:
+    if sequence < 0 and isinstance(raw, RawLevelDB):
+        return  # its keys hold none
+    raw.write(tenants[0], sequence, raw.read(tenants[0], 6))
+    assert faults(raw, clock) == [AuditFault(tenants[0], sequence, f"record {sequence} lies outside the chain")]
+
+
+def test_a_purge_leaves_what_lies_before_the_beginning(raw: RawTrail, clock: ManualClock, tenants: list[str]) -> None:
+    raw.write(tenants[0], 0, raw.read(tenants[0], 6))
+    with opened(raw, clock) as repository:
+        enable(repository, keep=DAY)
+        clock.advance(DAY * 2)
+        assert repository.purge_expired()["audit_records"] == 14
+    assert faults(raw, clock) == [AuditFault(tenants[0], 0, "record 0 lies outside the chain")]
+
+
+def test_a_record_in_a_place_of_a_longer_name(raw: RawTrail, clock: ManualClock, tenants: list[str]) -> None:
+    name = tenants[0] + "ff"
+    raw.write(name, 3, raw.read(tenants[0], 3))
+    assert "record 3 lies outside the chain" in [fault.reason for fault in faults(raw, clock)]
+
+
+def test_a_chain_of_no_tenant_is_named_and_hides_no_fault(
+    raw: RawTrail, clock: ManualClock, tenants: list[str]
+) -> None:
+    raw.remove(tenants[0], 4)
+    before = format(int(tenants[0], 16) - 1, "064x") + "00"
+    raw.write_chain(before, 1, 0, "", 0)
+    assert faults(raw, clock) == [
+        AuditFault(before, 1, "a chain whose name is no tenant's hash"),
+        AuditFault(tenants[0], 4, "record 4 is missing"),
+    ]
+
+
+def test_a_chain_that_says_another_time_for_its_end(raw: RawTrail, clock: ManualClock, tenants: list[str]) -> None:
+    raw.write_chain(tenants[0], 1, 6, raw.read(tenants[0], 6)["hash"], 0)
+    assert faults(raw, clock) == [AuditFault(tenants[0], 6, "record 6 wasn't recorded when the chain says it was")]
 
 
 def test_a_record_behind_the_end(raw: RawTrail, clock: ManualClock, tenants: list[str]) -> None:
@@ -148,9 +187,8 @@ def test_a_chain_whose_end_was_lost(raw: RawTrail, clock: ManualClock, tenants: 
 def test_oldest_records_that_were_removed_as_if_by_a_purge(
     raw: RawTrail, clock: ManualClock, tenants: list[str]
 ) -> None:
-    hash = raw.read(tenants[0], 6)["hash"]
     raw.remove(tenants[0], 1)
-    raw.write_chain(tenants[0], 2, 6, hash)
+    raw.end_chain(tenants[0], 2, 6)
     with opened(raw, clock) as repository:
         assert verify(repository).faults == (
             AuditFault(tenants[0], 1, "the oldest records are gone, but nothing was purged"),
@@ -160,7 +198,7 @@ def test_oldest_records_that_were_removed_as_if_by_a_purge(
 def truncate(raw: RawTrail, tenants: list[str]) -> None:
     raw.remove(tenants[0], 6)
     raw.remove(tenants[0], 5)
-    raw.write_chain(tenants[0], 1, 4, raw.read(tenants[0], 4)["hash"])
+    raw.end_chain(tenants[0], 1, 4)
 
 
 def wipe(raw: RawTrail, tenants: list[str]) -> None:
@@ -170,8 +208,8 @@ def wipe(raw: RawTrail, tenants: list[str]) -> None:
 
 
 def remake(raw: RawTrail, tenants: list[str]) -> None:
-    hash = forge(raw, ManualClock(), tenants[0], 6)
-    raw.write_chain(tenants[0], 1, 6, hash)
+    forge(raw, ManualClock(), tenants[0], 6)
+    raw.end_chain(tenants[0], 1, 6)
 
 
 @pytest.mark.parametrize(
@@ -219,7 +257,7 @@ def test_purged_records_are_no_fault_to_an_anchor(
         repository.store_oauth_token(tenants[1], "new", OAuthTokenData("a"))
         write_anchor(repository, later)
     raw.remove(tenants[1], 7)
-    raw.write_chain(tenants[1], 7, 6, sha256(b"").hexdigest())
+    raw.write_chain(tenants[1], 7, 6, sha256(b"").hexdigest(), 0)
     assert [fault.sequence for fault in faults(raw, clock, later)] == [7]
 
 
