@@ -309,9 +309,11 @@ class LevelDBTokenRepository(RecordRepository):
         if not names:
             return 0
         with self._stripes.hold("", *names), self._handle.use() as session:
+            if audit is not None and not trail.is_audited(session):
+                return 0
             changes = Changes()
             count, moved = trail.cut(changes, session, names, before, limit)
-            if count and trail.is_audited(session):
+            if count:
                 self._append(changes, session, of_store(audit, before=before, records=count), moved)
             if count:
                 session.write(changes)

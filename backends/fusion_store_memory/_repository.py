@@ -296,9 +296,11 @@ class MemoryTokenRepository(RecordRepository):
 
     def cut_audit_chains(self, before: int, limit: int, *, audit: AuditEntry | None = None) -> int:
         with self._state.lock:
+            if audit is not None and not trail.is_audited(self._state):
+                return 0
             old = trail.find_old(self._state, before, limit)
             if old:
-                self._record(of_store, audit, before=before, records=len(old))
+                self._append(of_store(audit, before=before, records=len(old)))
                 trail.cut(self._state, old)
             return len(old)
 

@@ -323,10 +323,11 @@ class SQLTokenRepository(RecordRepository):
 
     def cut_audit_chains(self, before: int, limit: int, *, audit: AuditEntry | None = None) -> int:
         def work(connection: Connection) -> int:
+            if audit is not None and not is_audited(connection):
+                return 0
             count = _audit.cut(connection, before, limit)
             if count:
-                audited = is_audited(connection)
-                self._record(connection, audited, of_store, audit, before=before, records=count)
+                self._record(connection, audit is not None, of_store, audit, before=before, records=count)
             return count
 
         return self._database.write(work)

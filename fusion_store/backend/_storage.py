@@ -188,7 +188,8 @@ class Storage(TokenRepository):
         """Delete up to ``limit`` records that were recorded before that moment; answers how many.
 
         Of a chain only the oldest ones go, up to the first that is newer. A chain that holds nothing any more goes
-        too, if its tenant is gone. With ``audit``, ``before`` and the number of records are recorded.
+        too, if its tenant is gone. With ``audit``, ``before`` and the number of records are recorded; where the mark
+        ``AUDIT_MARK`` doesn't stand, nothing is deleted then.
         """
 
     @abstractmethod

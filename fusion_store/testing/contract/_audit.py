@@ -485,6 +485,21 @@ def test_a_newer_record_keeps_those_behind_it_whatever_the_clock_said(
     assert storage.check().ok
 
 
+def test_nothing_is_cut_off_unrecorded(storage: RecordRepository, clock: ManualClock) -> None:
+    storage.write_mark(AUDIT_MARK, encode_settings(KEPT), audit=storage.audit_entry("audit.enable"))
+    tenant = new_tenant(storage)
+    storage.write_mark(AUDIT_MARK, None, audit=storage.audit_entry("audit.disable"))
+    later = micros(clock.now + DAY)
+
+    assert storage.cut_audit_chains(later, 10, audit=storage.audit_entry("audit.purge")) == 0
+
+    assert actions(storage, tenant) == ["tenant.create", "api_token.add"]
+    assert actions(storage, "") == ["audit.enable", "audit.disable"]
+    storage.write_mark(AUDIT_MARK, encode_settings(KEPT), audit=storage.audit_entry("audit.enable"))
+    assert storage.cut_audit_chains(later, 10, audit=storage.audit_entry("audit.purge")) == 5
+    assert actions(storage, "") == ["audit.purge"]
+
+
 def test_what_belongs_to_the_store_is_recorded_in_its_own_chain(storage: RecordRepository) -> None:
     storage.write_mark(AUDIT_MARK, encode_settings(AuditSettings()), audit=storage.audit_entry("audit.enable"))
     tenant = crafted_hash(1)
