@@ -1,7 +1,7 @@
-"""Anchors: how all chains ended at a moment, kept where whoever can write to the storage can't.
+"""Anchors: where all chains began and ended at a moment, kept where whoever can write to the storage can't.
 
 An anchor is a file of JSON lines: a header, a line for each chain in the order of their tenant hashes, and an end that
-counts them, so that a file cut short doesn't pass for a whole one.
+counts them, so that a file cut short doesn't pass for a whole one. Version 1 says nothing of beginnings.
 """
 
 from __future__ import annotations
@@ -14,21 +14,24 @@ from typing import Final, NoReturn
 
 import msgspec
 
-from fusion_store._audit import AuditChain
+from fusion_store._audit import AuditChain, AuditRecord
 from fusion_store._errors import AlreadyExists, InvalidInput, PermissionDenied, StorageIO
 from fusion_store.backend import RecordRepository
 
-_VERSION: Final = 1
+_VERSION: Final = 2
 _LONGEST_LINE: Final = 4096
 
 
 class AnchoredChain(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How a chain ended: with that record."""
+    """How a chain ended, with the record ``sequence``, and where it began."""
 
     tenant_hash: str
     sequence: int
     hash: str
     recorded_at: int
+    first: int | None = None
+    """The oldest record that stood; None where none did, and in anchors of before."""
+    first_recorded_at: int | None = None
 
 
 class _Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -47,8 +50,9 @@ _read_end: Final = msgspec.json.Decoder(_End).decode
 
 
 def write_anchor(repository: RecordRepository, path: str | os.PathLike[str]) -> int:
-    """Write how all chains end now to a new file, with mode 0600; answers how many there are.
+    """Write how all chains begin and end now to a new file, with mode 0600; answers how many there are.
 
+    It vouches for what is there: ``verify`` first.
     ``AlreadyExists`` where something stands at that path; after a failure nothing is left there.
     """
     target = Path(path)
@@ -67,7 +71,7 @@ def write_anchor(repository: RecordRepository, path: str | os.PathLike[str]) -> 
             chains = 0
             with repository.guard:
                 for chain in filter(_has_records, repository.audit_chains()):
-                    file.write(_encode(_ended(chain)) + b"\n")
+                    file.write(_encode(_anchored(repository, chain)) + b"\n")
                     chains += 1
             file.write(_encode(_End(chains)) + b"\n")
             file.flush()
@@ -95,7 +99,7 @@ def _read(lines: Iterator[bytes]) -> Iterator[AnchoredChain]:
         header = _read_header(next(lines, b""))
     except msgspec.MsgspecError:
         _refuse("is no anchor")
-    if header.audit_anchor != _VERSION:
+    if not 1 <= header.audit_anchor <= _VERSION:
         _refuse("comes from a newer release")
     last, chains = None, 0
     for line in lines:
@@ -130,5 +134,20 @@ def _has_records(chain: AuditChain) -> bool:
     return chain.last > 0
 
 
-def _ended(chain: AuditChain) -> AnchoredChain:
-    return AnchoredChain(chain.tenant_hash, chain.last, chain.hash, chain.recorded_at)
+def _anchored(repository: RecordRepository, chain: AuditChain) -> AnchoredChain:
+    """Times as the records have them, which vouch for these themselves; of purged ones, as the chain has them."""
+    first = _next_record(repository, chain, chain.first - 1)
+    last = _next_record(repository, chain, chain.last - 1)
+    return AnchoredChain(
+        chain.tenant_hash,
+        chain.last,
+        chain.hash,
+        chain.recorded_at if last is None else last.recorded_at,
+        None if first is None else first.sequence,
+        None if first is None else first.recorded_at,
+    )
+
+
+def _next_record(repository: RecordRepository, chain: AuditChain, behind: int) -> AuditRecord | None:
+    found = repository.scan_audit_records(chain.tenant_hash, (0, behind, chain.tenant_hash), 1)
+    return found[0] if found and found[0].sequence <= chain.last else None

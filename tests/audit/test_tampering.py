@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from hashlib import sha256
 from pathlib import Path
@@ -11,8 +12,8 @@ from typing import Any
 import pytest
 
 from fusion_store import AuditRecord, CorruptRecord, OAuthTokenData, get_repository
-from fusion_store.audit import AuditFault, AuditOptions, AuditReport, enable, read_anchor, verify, write_anchor
-from fusion_store.backend import RecordRepository
+from fusion_store.audit import AuditFault, AuditOptions, AuditReport, disable, enable, read_anchor, verify, write_anchor
+from fusion_store.backend import AUDIT_MARK, AuditChain, AuditSettings, RecordRepository, encode_settings
 from fusion_store.testing import ManualClock
 from tests.audit.raw import RawLevelDB, RawTrail
 
@@ -261,6 +262,123 @@ def test_purged_records_are_no_fault_to_an_anchor(
     assert [fault.sequence for fault in faults(raw, clock, later)] == [7]
 
 
+def purged(raw: RawTrail, clock: ManualClock) -> str:
+    """A tenant that was made after a purge, two records long."""
+    with opened(raw, clock) as repository:
+        enable(repository, keep=DAY)
+        clock.advance(DAY * 2)
+        assert repository.purge_expired()["audit_records"] == 14
+        return repository.add_api_token().hash
+
+
+def test_no_purge_explains_that_newer_records_are_gone(
+    raw: RawTrail, clock: ManualClock, tenants: list[str], tmp_path: Path
+) -> None:
+    anchor = tmp_path / "anchor"
+    tenant = purged(raw, clock)
+    with opened(raw, clock) as repository:
+        write_anchor(repository, anchor)
+    assert faults(raw, clock, anchor) == []
+    raw.remove(tenant, 1)
+    raw.end_chain(tenant, 2, 2)
+
+    assert faults(raw, clock) == []
+    assert faults(raw, clock, anchor) == [AuditFault(tenant, 1, "record 1 was anchored, and is missing")]
+
+    with opened(raw, clock) as repository:
+        clock.advance(DAY * 2)
+        repository.store_oauth_token(tenant, "later", OAuthTokenData("a"))
+        assert repository.purge_expired()["audit_records"]
+        assert verify(repository, anchor).faults == ()
+
+
+def test_an_anchor_of_before_knows_ends_only(
+    raw: RawTrail, clock: ManualClock, tenants: list[str], tmp_path: Path
+) -> None:
+    anchor = tmp_path / "anchor"
+    tenant = purged(raw, clock)
+    with opened(raw, clock) as repository:
+        write_anchor(repository, anchor)
+    ends = [
+        {name: value for name, value in json.loads(line).items() if not name.startswith("first")}
+        for line in anchor.read_text().splitlines()
+    ]
+    ends[0]["audit_anchor"] = 1
+    anchor.write_text("".join(json.dumps(end) + "\n" for end in ends))
+    raw.remove(tenant, 1)
+    raw.end_chain(tenant, 2, 2)
+    assert faults(raw, clock, anchor) == []
+    raw.remove(tenant, 2)
+    raw.remove_chain(tenant)
+    assert faults(raw, clock, anchor) == [AuditFault(tenant, 1, "records 1 to 2 are missing")]
+
+
+def test_an_anchor_has_its_times_from_the_records(
+    raw: RawTrail, clock: ManualClock, tenants: list[str], tmp_path: Path
+) -> None:
+    anchor = tmp_path / "anchor"
+    tenant = purged(raw, clock)
+    raw.write_chain(tenant, 1, 2, raw.read(tenant, 2)["hash"], 0)
+    with opened(raw, clock) as repository:
+        write_anchor(repository, anchor)
+    for sequence in (1, 2):
+        raw.remove(tenant, sequence)
+    raw.remove_chain(tenant)
+    assert faults(raw, clock, anchor) == [AuditFault(tenant, 1, "records 1 to 2 are missing")]
+
+
+def test_a_purge_while_an_anchor_is_compared_is_no_fault(
+    raw: RawTrail, clock: ManualClock, tenants: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    anchor = tmp_path / "anchor"
+    with opened(raw, clock) as repository:
+        enable(repository, keep=DAY)
+        repository.delete_tenant(tenants[0])
+        write_anchor(repository, anchor)
+        clock.advance(DAY * 2)
+        began = repository.audit_chains
+
+        def purge_first() -> Iterator[AuditChain]:
+            repository.purge_expired()
+            return began()
+
+        monkeypatch.setattr(repository, "audit_chains", purge_first)
+        assert verify(repository, anchor).faults == ()
+
+
+def test_a_mark_that_nobody_took_away_or_set(raw: RawTrail, clock: ManualClock, tenants: list[str]) -> None:
+    for mark, reason in (
+        (None, "changes aren't recorded any more, but nobody turned that off"),
+        (AuditSettings(keep_micros=1), "records aren't kept as long as was recorded"),
+    ):
+        assert switched(raw, clock, mark) == [AuditFault("", 1, reason)]
+    with opened(raw, clock) as repository:
+        disable(repository)
+        assert verify(repository).faults == ()
+    reason = "changes are recorded, but that was turned off"
+    assert switched(raw, clock, AuditSettings()) == [AuditFault("", 2, reason)]
+
+
+def test_a_mark_that_nobody_took_away_when_the_record_of_it_is_purged(
+    raw: RawTrail, clock: ManualClock, tenants: list[str]
+) -> None:
+    purged(raw, clock)
+    assert switched(raw, clock, AuditSettings(keep_micros=DAY // timedelta(microseconds=1))) == []
+    reason = "changes aren't recorded any more, but nobody turned that off"
+    assert [fault.reason for fault in switched(raw, clock, None)] == [reason]
+
+
+def switched(raw: RawTrail, clock: ManualClock, mark: AuditSettings | None) -> list[AuditFault]:
+    """What verifying finds where that mark was written, and no record of it; the mark is put right afterwards."""
+    with get_repository(raw.url, clock=clock) as repository:
+        assert isinstance(repository, RecordRepository)
+        before = repository.read_mark(AUDIT_MARK)
+        repository.write_mark(AUDIT_MARK, None if mark is None else encode_settings(mark))
+        found = list(verify(repository).faults)
+        repository.write_mark(AUDIT_MARK, before)
+        return found
+
+
 def test_an_anchor_is_a_new_private_file_in_order(
     raw: RawTrail, clock: ManualClock, tenants: list[str], tmp_path: Path
 ) -> None:
@@ -285,7 +403,7 @@ def test_an_anchor_is_a_new_private_file_in_order(
         b"".join(lines[:2] + lines[3:]),
         whole + b"\n",
         b"".join([lines[0], lines[2], lines[1], *lines[3:]]),
-        whole.replace(b'"audit_anchor":1', b'"audit_anchor":2'),
+        whole.replace(b'"audit_anchor":2', b'"audit_anchor":3'),
     ):
         anchor.write_bytes(spoiled)
         with pytest.raises(InvalidInput, match="anchor"):
