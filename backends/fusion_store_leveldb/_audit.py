@@ -103,6 +103,16 @@ def scan_chains(view: View, after: str | None) -> Iterator[AuditChain]:
             yield next(same)
 
 
+def time_entry(key: bytes, value: bytes) -> bytes | None:
+    """The index entry of a record; None for one that can't be read, which is found in its chain."""
+    record = _record(key, value)
+    try:
+        entry = keys.audit_time(record.recorded_at, record.tenant_hash, record.sequence)
+    except OverflowError:
+        return None
+    return None if record.hash == _UNREADABLE.hash else entry
+
+
 def find_old(view: View, before: int, limit: int) -> list[str]:
     """The chains whose oldest records may be cut off, up to ``limit`` records."""
     found = dict[str, int]()

@@ -18,6 +18,7 @@ from fusion_store.backend import (
     SecretRecord,
     TenantRecord,
 )
+from fusion_store_leveldb import _audit as trail
 from fusion_store_leveldb import _codec as codec
 from fusion_store_leveldb import _keys as keys
 from fusion_store_leveldb import _rows as rows
@@ -79,7 +80,7 @@ def count_records(view: View, now: int, *, bytes_on_disk: int, schema: str) -> S
 
 
 def find_damage(view: View) -> Iterator[CorruptPlace]:
-    """Index entries without their record, records without an index entry, and what has no place here."""
+    """Index entries without their record, and records without an index entry; the system tenant, if it is lost."""
     for index, kind in (
         (keys.TOKENS_BY_HASH, "api_token"),
         (keys.TOKENS_BY_AGE, "api_token"),
@@ -100,6 +101,33 @@ def find_damage(view: View) -> Iterator[CorruptPlace]:
             yield from _missing_entries(view, key, value)
     if begins_with != keys.tenant(SYSTEM_TENANT):
         yield CorruptPlace("tenant", SYSTEM_TENANT, "", "the system tenant is lost")
+    yield from _audit_damage(view)
+
+
+def _audit_damage(view: View) -> Iterator[CorruptPlace]:
+    """Where the audit records and the order of their times don't agree."""
+    for entry, value in view.survey(keys.AUDIT_TIMES):
+        if value is None:
+            yield CorruptPlace("index", "", "", _UNREADABLE_BLOCK)
+            continue
+        _, name, sequence = keys.read_audit_time(entry)
+        key = keys.audit_record(name, sequence)
+        try:
+            record = view.get(key)
+        except CorruptStore:
+            # Reported where the record lies.
+            continue
+        if record is None or trail.time_entry(key, record) not in (None, entry):
+            yield CorruptPlace("audit", name, "", "an index entry without its record")
+    for key, value in view.survey(keys.AUDIT_RECORDS):
+        indexed = None if value is None else trail.time_entry(key, value)
+        try:
+            is_missing = indexed is not None and view.get(indexed) is None
+        except CorruptStore:
+            # Reported where the entry lies.
+            continue
+        if is_missing:
+            yield CorruptPlace("audit", keys.read_audit_record(key)[0], "", "a record without its index entry")
 
 
 def _fits(view: View, entry: bytes, key: bytes, copy: bytes) -> bool:

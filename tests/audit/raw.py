@@ -133,13 +133,24 @@ class RawLevelDB(RawTrail):
         return dict(zip(FIELDS, msgspec.msgpack.decode(value[1:]), strict=True))
 
     def write(self, tenant_hash: str, sequence: int, record: dict[str, Any]) -> None:
+        from fusion_store_leveldb import _keys as keys
+
+        self.remove(tenant_hash, sequence)
         value = b"\1" + msgspec.msgpack.encode([record[field] for field in FIELDS])
         with self._database() as database:
             database.put(self._key(tenant_hash, sequence), value)
+            database.put(keys.audit_time(record["recorded_at"], tenant_hash, sequence), b"")
 
     def remove(self, tenant_hash: str, sequence: int) -> None:
+        from fusion_store_leveldb import _keys as keys
+
+        key = self._key(tenant_hash, sequence)
         with self._database() as database:
-            database.delete(self._key(tenant_hash, sequence))
+            value = database.get(key)
+            if value is not None:
+                recorded_at, *_ = msgspec.msgpack.decode(value[1:])
+                database.delete(keys.audit_time(recorded_at, tenant_hash, sequence))
+            database.delete(key)
 
     def write_chain(self, tenant_hash: str, first: int, last: int, hash: str, recorded_at: int) -> None:
         from fusion_store_leveldb import _keys as keys
