@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import weakref
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -38,8 +39,13 @@ class JSONLinesFile:
         if not os.fspath(path):
             raise InvalidInput("path", "must name a file")
         self.path = Path(path).absolute()
-        self._lock = threading.Lock()
         self._torn = False
+        self.reset()
+        _files.add(self)
+
+    def reset(self) -> None:
+        """Start anew, as after a fork: what the parent is writing is the parent's."""
+        self._lock = threading.Lock()
 
     def __call__(self, records: Sequence[AuditRecord | AuthenticationAttempt]) -> None:
         lines = b"".join(map(line, records))
@@ -70,3 +76,15 @@ class JSONLinesFile:
             os.close(descriptor)
             raise
         return descriptor
+
+
+_files: Final[weakref.WeakSet[JSONLinesFile]] = weakref.WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    for file in list(_files):
+        file.reset()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)

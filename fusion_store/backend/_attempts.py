@@ -17,6 +17,7 @@ from fusion_store._audit import AuthenticationAttempt, current_actor
 from fusion_store._records import APITokenRecord
 from fusion_store._values import APITokenMetadata
 from fusion_store.backend._audit import TOKEN_ID_CHARS
+from fusion_store.backend._fork import background_work
 from fusion_store.backend._tokens import base62, hash_token
 
 QUEUE_SIZE: Final = 10_000
@@ -107,7 +108,8 @@ class AttemptRecorder:
                 self._wake.clear()
                 return not self._stopped
         try:
-            self._sink(batch)
+            with background_work():
+                self._sink(batch)
         except Exception as error:
             with self._lock:
                 self.dropped += len(batch)

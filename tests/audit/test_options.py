@@ -6,8 +6,12 @@ import json
 import logging
 import os
 import resource
+import select
+import signal
 import stat
+import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -143,6 +147,41 @@ def test_lines_of_several_processes_don_t_mix(tmp_path: Path) -> None:
     for child in children:
         os.waitpid(child, 0)
     assert len(lines(file)) == 4 * 41
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_child_forked_amid_a_write_writes_its_own(tmp_path: Path) -> None:
+    pipe, file = tmp_path / "pipe", tmp_path / "file"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    with get_repository("memory://", audit=True) as repository:
+        records = repository.audit_log() * 1000
+    sink = JSONLinesFile(pipe)
+
+    def write_until_read() -> None:
+        with suppress(OSError):  # a pipe can't be synced
+            sink(records)
+
+    writing = threading.Thread(target=write_until_read)
+    writing.start()
+    assert select.select([reader], [], [], 30)[0]
+    child = os.fork()
+    if not child:
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.alarm(10)
+        try:
+            sink.path = file
+            sink(records[:1])
+        finally:
+            os._exit(0)
+    ended = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    os.set_blocking(reader, True)
+    while os.read(reader, 1 << 16):
+        pass
+    writing.join()
+    os.close(reader)
+    assert ended == 0
+    assert len(lines(file)) == 1
 
 
 def test_a_record_after_a_torn_one_begins_on_a_line_of_its_own(tmp_path: Path) -> None:

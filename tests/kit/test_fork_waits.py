@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import pytest
 
 from fusion_store import Unavailable
-from fusion_store.backend import LastUsedCoalescer
+from fusion_store.backend import AttemptRecorder, LastUsedCoalescer
 from fusion_store.backend._probe import Probe
 from fusion_store.layers import CachedTokenRepository
 from fusion_store_memory import MemoryTokenRepository
@@ -61,6 +61,15 @@ def test_a_check_that_nobody_waits_for_any_more_ends_first() -> None:
         Probe[None]().run(work, 0.01)
 
     assert not work.is_seen_by_a_child()
+
+
+def test_a_sink_of_attempts_ends_first() -> None:
+    work = Work()
+    recorder = AttemptRecorder(lambda _: work())
+    recorder.refuse("guessed", None, 0)
+
+    assert not work.is_seen_by_a_child()
+    recorder.stop()
 
 
 @pytest.mark.parametrize("part", ["opening", "closing"])
