@@ -46,7 +46,7 @@ class AttemptRecorder:
         self._sample = sample
         self._queue_size = queue_size
         self.dropped = 0
-        """How many attempts were lost, since the queue was full or the sink failed."""
+        """How many attempts were lost, since the queue was full, the sink failed or no thread could be started."""
         self.reset()
         _recorders.add(self)
 
@@ -74,22 +74,27 @@ class AttemptRecorder:
     def _put(self, outcome: str, now: int, hash: str, tenant_hash: str = "") -> None:
         attempt = AuthenticationAttempt(now, outcome, hash[:TOKEN_ID_CHARS], tenant_hash, current_actor())
         with self._lock:
-            if self._stopped or len(self._waiting) >= self._queue_size:
+            if self._stopped or len(self._waiting) >= self._queue_size or not self._has_thread():
                 self.dropped += 1
                 return
             self._waiting.append(attempt)
-            if self._thread is None:
-                self._start()
         self._wake.set()
 
-    def _start(self) -> None:
-        self._thread = threading.Thread(
-            target=_hand_on_until_stopped,
-            args=(weakref.ref(self, _waking(self._wake)), self._wake),
-            name="fusion-store-attempts",
-            daemon=True,
-        )
-        self._thread.start()
+    def _has_thread(self) -> bool:
+        """Whether a thread hands on what waits; begins it, unless the system has none to give."""
+        if self._thread is None:
+            thread = threading.Thread(
+                target=_hand_on_until_stopped,
+                args=(weakref.ref(self, _waking(self._wake)), self._wake),
+                name="fusion-store-attempts",
+                daemon=True,
+            )
+            try:
+                thread.start()
+            except RuntimeError:
+                return False
+            self._thread = thread
+        return True
 
     def stop(self) -> None:
         """Hand on what waits, for two seconds at most, and end."""
@@ -110,7 +115,8 @@ class AttemptRecorder:
         try:
             with background_work():
                 self._sink(batch)
-        except Exception as error:
+        except BaseException as error:
+            # Whatever it is, also an exit: nobody else would hand on what waits.
             with self._lock:
                 self.dropped += len(batch)
             _log.warning("%d authentication attempts lost: the sink failed: %s", len(batch), type(error).__name__)

@@ -159,13 +159,18 @@ class LastUsedCoalescer:
             thread.join()
 
     def _start(self) -> None:
-        self._thread = threading.Thread(
+        thread = threading.Thread(
             target=_flush_until_stopped,
             args=(weakref.ref(self), self._wake, self._seconds),
             name="fusion-store-last-used",
             daemon=True,
         )
-        self._thread.start()
+        try:
+            thread.start()
+        except RuntimeError:
+            # The system has none to give: what waits is written by the next flush, or the next use begins one.
+            return
+        self._thread = thread
 
     def _flush_in_background(self) -> bool:
         if self._stopped:

@@ -37,10 +37,14 @@ class Probe(Generic[T]):
                 raise Unavailable(_UNANSWERED)
             if not joins:
                 self._answer = Future()
-                self._thread = threading.Thread(
+                thread = threading.Thread(
                     target=_settle, args=(self._answer, call), name="fusion-store-health", daemon=True
                 )
-                self._thread.start()
+                try:
+                    thread.start()
+                except RuntimeError:
+                    raise Unavailable("no thread can be started to ask the store") from None
+                self._thread = thread
             answer = self._answer
         try:
             return answer.result(min(seconds, threading.TIMEOUT_MAX))

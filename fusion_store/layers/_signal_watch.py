@@ -48,20 +48,25 @@ class SignalWatch:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Look for the first time, and go on in the background; called in the guard. Again: nothing."""
+        """Look for the first time, and go on in the background; called in the guard. Nothing while it goes on."""
         if self._thread is not None:
             return
         with self._starting:
             if self._thread is not None:
                 return
             self._look(self._storage.change_signal)
-            self._thread = threading.Thread(
+            thread = threading.Thread(
                 target=_watch,
                 args=(weakref.ref(self), self._storage, self._stopped, self._bound / _LOOKS_PER_BOUND),
                 name="fusion-store-cache",
                 daemon=True,
             )
-            self._thread.start()
+            try:
+                thread.start()
+            except RuntimeError:
+                # The system has none to give: what was read is answered up to ``fresh_until``.
+                return
+            self._thread = thread
 
     def stop(self) -> None:
         """End the thread. One that hangs in the network isn't waited for: it ends when it gets its answer."""

@@ -6,6 +6,7 @@ import gc
 import json
 import logging
 import os
+import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -131,6 +132,24 @@ def test_a_sink_that_fails_loses_its_batches_and_no_more(caplog: pytest.LogCaptu
     assert repository.attempts.dropped == 2
     assert "OSError" in caplog.text
     assert "secret path" not in caplog.text
+
+
+def test_a_sink_that_ends_its_thread_is_called_again() -> None:
+    seen, ended = Attempts(), threading.Event()
+
+    def leave(batch: Sequence[AuthenticationAttempt]) -> None:
+        if not ended.is_set():
+            ended.set()
+            sys.exit("enough")
+        seen.extend(batch)
+
+    with get_repository("memory://", audit=AuditOptions(enable=False, attempts=leave)) as repository:
+        assert isinstance(repository, RecordRepository)
+        assert repository.attempts is not None
+        repository.validate_api_token("lost")
+        assert ended.wait(60)
+        repository.validate_api_token("seen")
+    assert (len(seen), repository.attempts.dropped) == (1, 1)
 
 
 def test_a_sample_of_the_accepted_ones_and_all_refused_ones() -> None:
