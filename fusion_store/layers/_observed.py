@@ -8,7 +8,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from datetime import timedelta
-from functools import wraps
+from functools import partial, wraps
+from types import TracebackType
 from typing import Concatenate, Final, ParamSpec, TypeVar
 
 from fusion_store._errors import Conflict, InvalidInput, NotFound
@@ -20,12 +21,17 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 _ANSWERS: Final = (Conflict, InvalidInput, NotFound)
+_failures: Final[set[str]] = set()
+"""The errors of observers that were logged."""
+
+_log: Final = logging.getLogger("fusion_store")
 
 
 class Observer(ABC):
     """Is told of every operation and every refresh, by a context that is entered before and left after it.
 
-    An exception passes through the context; it mustn't be swallowed there. Contexts are entered by many threads at
+    An exception passes through the context, which can't swallow it. What leaving a context raises is logged, once for
+    each class of error, and changes nothing: the operation ended as it did. Contexts are entered by many threads at
     once. Names of operations and services are all that is told: never a token, hash or description.
     """
 
@@ -40,11 +46,28 @@ class Observer(ABC):
 
 @contextmanager
 def entered(contexts: Iterable[AbstractContextManager[object]]) -> Iterator[None]:
-    """All of them, left in reverse order."""
+    """All of them, left in reverse order; how they are left makes no difference to what happens inside."""
     with ExitStack() as stack:
         for context in contexts:
-            stack.enter_context(context)
+            context.__enter__()
+            stack.push(partial(_leave, context))
         yield
+
+
+def _leave(
+    context: AbstractContextManager[object],
+    kind: type[BaseException] | None,
+    error: BaseException | None,
+    trace: TracebackType | None,
+) -> bool:
+    try:
+        context.__exit__(kind, error, trace)
+    except Exception as failure:
+        name = type(failure).__name__
+        if failure is not error and name not in _failures:
+            _failures.add(name)
+            _log.warning("an observer failed, which is said once: %s", name)
+    return False
 
 
 def _observed(

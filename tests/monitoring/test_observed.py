@@ -5,6 +5,8 @@ from __future__ import annotations
 import inspect
 import logging
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 
 import pytest
@@ -115,3 +117,54 @@ def test_a_refresh_is_logged_with_its_service_and_how_long_it_took(caplog: pytes
     assert (told["operation"], told["service"], told["outcome"]) == ("refresh", "github", "ok")
     assert shortest * 1000 <= told["duration_ms"] <= longest * 1000
     assert record.getMessage() == f"refresh: ok in {told['duration_ms']:.1f} ms"
+
+
+class MetricsLost(Exception):
+    pass
+
+
+class Broken(Notebook):
+    """Fails once the operation is over."""
+
+    @contextmanager
+    def _noted(self, name: str) -> Iterator[None]:
+        try:
+            with super()._noted(name):
+                yield
+        finally:
+            raise MetricsLost("secret path")
+
+
+def test_an_observer_that_fails_changes_no_outcome_and_is_complained_about_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    outer, broken, inner = Notebook(), Broken(), Notebook()
+    with caplog.at_level(logging.WARNING, "fusion_store"):
+        vault = ObservedTokenRepository(get_repository("memory://"), outer, broken, inner)
+        issued = vault.add_api_token()
+        assert vault.validate_api_token(issued.token)
+        with pytest.raises(InvalidInput):
+            vault.find_api_tokens("x")
+        vault.close()
+
+    expected = [
+        ("add_api_token", "ok"),
+        ("validate_api_token", "ok"),
+        ("find_api_tokens", "InvalidInput"),
+        ("close", "ok"),
+    ]
+    assert outer.seen == broken.seen == inner.seen == expected
+    (record,) = caplog.records
+    assert "MetricsLost" in record.getMessage()
+    assert "secret path" not in caplog.text
+
+
+def test_an_observer_can_t_swallow_an_error() -> None:
+    class Swallowing(Notebook):
+        @contextmanager
+        def _noted(self, name: str) -> Iterator[None]:
+            with suppress(InvalidInput):
+                yield
+
+    with ObservedTokenRepository(get_repository("memory://"), Swallowing()) as vault, pytest.raises(InvalidInput):
+        vault.find_api_tokens("x")

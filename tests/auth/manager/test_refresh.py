@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -665,3 +667,15 @@ def test_observers_are_told_of_each_request_to_the_provider(world: World) -> Non
         world.get()
 
     assert notebook.seen == [("refresh github", "ok"), ("refresh github", "GrantRejected")]
+
+
+def test_a_new_token_is_kept_though_an_observer_fails(world: World) -> None:
+    class Broken(Notebook):
+        @contextmanager
+        def _noted(self, name: str) -> Iterator[None]:
+            yield
+            raise OSError
+
+    world.observers.append(Broken())
+    world.store(-SECOND)
+    assert world.get().access_token == "access 1"
