@@ -7,12 +7,13 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from fusion_store import AlreadyExists, AuditRecord, TenantNotFound, TokenRepository
+from fusion_store import AlreadyExists, AuditRecord, TokenRepository
 from fusion_store.cli._errors import CommandError, ExitCode
 from fusion_store.cli._input import Yes, confirm, duration, resolve_tenant
 from fusion_store.cli._output import Cell
@@ -26,7 +27,6 @@ app: Final = typer.Typer(help="Record the store's changes, show them, and verify
 
 _COLUMNS: Final = ("TIME", "ACTOR", "ACTION", "OUTCOME", "TENANT", "SERVICE", "TOKEN", "NO.")
 _PAGE: Final = 500
-_HASH_CHARS: Final = 64
 
 OfTenant = Annotated[
     str | None,
@@ -91,17 +91,17 @@ def list_(
 ) -> None:
     """List the audit records, the oldest first.
 
-    Times are UTC; ACTOR is what the host said. Exit 0, also when there are none; 3 when there is no such tenant, 7
-    when a record was altered.
+    Times are UTC; ACTOR is what the host said. Exit 0, also when there are none; 3 when there neither is nor was such
+    a tenant, as far as records tell, 4 when the ID fits several, 7 when a record was altered.
     """
     session: Session = ctx.obj
     if store and tenant is not None:
         raise CommandError("--store and --tenant exclude each other", "give one of them")
     from fusion_store.audit import document
 
-    with session.open(create=False) as repository:
-        chain = "" if store else None if tenant is None else _chain(repository, tenant)
-        records = _records(repository, chain)
+    with _storage(session) as storage:
+        chain = "" if store else None if tenant is None else resolve_tenant(storage, tenant, partial(_chains, storage))
+        records = _records(storage, chain)
         session.output.records(records, document, _COLUMNS, _row, empty="No audit records found.")
 
 
@@ -198,17 +198,11 @@ def _report(session: Session, settings: AuditSettings | None) -> None:
     session.output.fields({"enabled": settings is not None, "keep_seconds": keep}, fields)
 
 
-def _chain(repository: TokenRepository, identifier: str) -> str:
-    """The hash of a tenant, which may be deleted."""
-    if len(identifier) == _HASH_CHARS:
-        return identifier
-    try:
-        return resolve_tenant(repository, identifier)
-    except TenantNotFound:
-        deleted = {r.tenant_hash for r in _records(repository, None) if r.tenant_hash.startswith(identifier)}
-        if len(deleted) != 1:
-            raise
-        return deleted.pop()
+def _chains(storage: RecordRepository, prefix: str) -> Iterator[str]:
+    with storage.guard:
+        for chain in storage.audit_chains():
+            if chain.tenant_hash.startswith(prefix):
+                yield chain.tenant_hash
 
 
 def _records(repository: TokenRepository, tenant_hash: str | None) -> Iterator[AuditRecord]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
@@ -97,8 +97,13 @@ def resolve_token(repository: TokenRepository, identifier: str) -> APITokenMetad
         )
 
 
-def resolve_tenant(repository: TokenRepository, identifier: str) -> str:
-    """The hash of the tenant that an ID names, by its own hash or by one of its API tokens."""
+def resolve_tenant(
+    repository: TokenRepository, identifier: str, gone: Callable[[str], Iterable[str]] = lambda _: ()
+) -> str:
+    """The hash of the tenant that an ID names, by its own hash or by one of its API tokens.
+
+    ``gone``: which tenants it names besides, by a prefix of their hashes.
+    """
     typed = _typed(identifier)
     found = set[str]()
     try:
@@ -108,6 +113,7 @@ def resolve_tenant(repository: TokenRepository, identifier: str) -> str:
     except TenantNotFound:
         pass
     found.update(token.tenant_hash for token in repository.find_api_tokens(typed))
+    found.update(gone(typed))
     if not found:
         _refuse_secret(repository, typed)
         raise TenantNotFound
@@ -231,7 +237,10 @@ def _candidate(hash: str, created_at: datetime, token: APITokenMetadata | None) 
 
 def _tenant_candidates(repository: TokenRepository, hashes: Iterable[str]) -> Iterator[dict[str, Any]]:
     for hash in hashes:
-        if tenant := repository.get_tenant(hash):
+        tenant = repository.get_tenant(hash)
+        if tenant is None:
+            yield {"hash": hash, "prefix": "", "created_at": "", "description": "deleted"}
+        else:
             tokens = repository.list_api_tokens(tenant_hash=hash, limit=1)
             yield _candidate(hash, tenant.created_at, tokens[0] if tokens else None)
 

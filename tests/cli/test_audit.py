@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from fusion_store import get_repository
+from fusion_store.backend import TenantRecord
 from tests.cli.conftest import CLI
 
 
@@ -53,6 +55,28 @@ def test_list_names_who_did_what(audited: CLI, monkeypatch: pytest.MonkeyPatch) 
         assert [record["action"] for record in found][-1] == "tenant.delete"
     assert audited("audit", "list", "--tenant", "feedfeed").code == 3
     assert audited("audit", "list", "--tenant", deleted, "--store").code == 2
+
+
+def test_a_tenant_is_named_by_its_own_hash_or_by_a_prefix_that_no_other_one_has(cli: CLI) -> None:
+    hashes = ["abcd" + "0" * 60, "abcd" + "1" * 60, "abce" + "0" * 60]
+    with get_repository(cli.url, audit=True) as repository:
+        repository.import_records(TenantRecord(hash, 0) for hash in hashes)
+        repository.delete_tenant(hashes[0])
+    for hash, identifiers in ((hashes[0], ("abcd0",)), (hashes[1], ("abcd1",)), (hashes[2], ("abce", "abce0000…"))):
+        for identifier in (hash, *identifiers):
+            assert {r["tenant_hash"] for r in cli.json("audit", "list", "--tenant", identifier)} == {hash}
+    for unknown in ("f" * 64, "x" * 64, "feedfeed", "abcd0" * 13):
+        assert cli("audit", "list", "--tenant", unknown).code == 3
+    ambiguous = cli("--json", "audit", "list", "--tenant", "abcd")
+    assert (ambiguous.code, ambiguous.out) == (4, "")
+    assert [candidate["hash"] for candidate in ambiguous.error["candidates"]] == hashes[:2]
+    assert [candidate["description"] for candidate in ambiguous.error["candidates"]] == ["deleted", ""]
+    assert cli("audit", "list", "--tenant", "abc").code == 2
+
+
+def test_a_tenant_without_a_trail_has_an_empty_one(cli: CLI) -> None:
+    tenant = cli.json("token", "add")["tenant_hash"]
+    assert cli.json("audit", "list", "--tenant", tenant) == []
 
 
 def test_export_writes_every_chain(audited: CLI, tmp_path: Path) -> None:
