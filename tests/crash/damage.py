@@ -15,6 +15,7 @@ import msgspec
 from fusion_store import (
     SYSTEM_TENANT,
     APITokenMetadata,
+    AuditRecord,
     CredentialType,
     FusionStoreError,
     OAuthTokenData,
@@ -85,6 +86,8 @@ def read(vault: TokenRepository, history: History) -> Iterator[tuple[str, Value]
             yield from one(f"credential {number} {service}", vault.get_credentials, tenant, service, _KIND)
         yield from each(f"listed oauth {number}", vault.list_oauth_tokens, tenant)
         yield from each(f"listed credential {number}", vault.list_credentials, tenant)
+        yield from each(f"audit {number}", lambda tenant: by_sequence(vault.audit_log(tenant_hash=tenant)), tenant)
+    yield from each("audit", lambda: {(r.tenant_hash, r.sequence): r for r in vault.audit_log(limit=100_000)})
     yield from each("listed token", lambda: by_hash(vault.iter_api_tokens()))
     yield from each("listed tenant", lambda: {t.tenant_hash: t.created_at for t in vault.list_tenants()})
     yield from each("exported", lambda: {place_of(record): unsealed(record) for record in vault.export_records()})
@@ -108,6 +111,10 @@ def each(place: str, act: Callable[..., Mapping[Any, object]], *arguments: objec
 
 def by_hash(tokens: Iterable[APITokenMetadata]) -> dict[str, APITokenMetadata]:
     return {token.hash: token for token in tokens}
+
+
+def by_sequence(records: Iterable[AuditRecord]) -> dict[int, AuditRecord]:
+    return {record.sequence: record for record in records}
 
 
 def place_of(record: ExportedRecord) -> str:

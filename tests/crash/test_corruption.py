@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.crash.damage import History, damage, examine, furnish
-from tests.crash.stores import Store
+from tests.crash.stores import AUDITED, KINDS, Store
 from tests.crash.surroundings import EVERYWHERE, POINTS, SEED, chance
 
 TRIALS = 60 if EVERYWHERE else 4 * POINTS
@@ -42,6 +42,7 @@ def furnished(kind: str, place: Path) -> tuple[Store, History]:
     return copied, history
 
 
+@pytest.mark.parametrize("kind", [*KINDS, *AUDITED])
 def test_damage_is_reported_and_nothing_is_read_that_was_not_stored(
     furnished: tuple[Store, History], reader: ProcessPoolExecutor, place: Path
 ) -> None:
