@@ -24,6 +24,7 @@ from fusion_store import (
     TenantInfo,
     acting_as,
 )
+from fusion_store.audit import disable, enable, verify
 from fusion_store.backend import APITokenRecord, ExportedRecord, MarkRecord, TenantRecord, hash_token
 from fusion_store.testing import ManualClock
 from tests.model.vaults import Vault
@@ -357,6 +358,7 @@ class SideBySide(RuleBasedStateMachine):
     @rule()
     def check(self) -> None:
         self.everywhere(lambda v: v.repository.check())
+        self.everywhere(lambda v: verify(v.storage).faults)
         self.everywhere(lambda v: v.repository.health().ok)
 
     @rule()
@@ -437,6 +439,17 @@ class SideBySide(RuleBasedStateMachine):
         for vault in self.vaults:
             vault.audit = True
         self.reopen()
+
+    @rule(seconds=st.sampled_from([None, 1, 60, 3600]))
+    def keep_the_audit(self, seconds: int | None) -> None:
+        keep = None if seconds is None else timedelta(seconds=seconds)
+        self.everywhere(lambda v: enable(v.storage, keep=keep))
+
+    @rule()
+    def end_the_audit(self) -> None:
+        for vault in self.vaults:
+            vault.audit = False
+        self.everywhere(lambda v: disable(v.storage))
 
     @rule(span=spans)
     def wait(self, span: timedelta) -> None:

@@ -19,7 +19,7 @@ from fusion_store import (
     TokenRepository,
     get_repository,
 )
-from fusion_store.backend import hash_token
+from fusion_store.backend import RecordRepository, hash_token
 from fusion_store.layers import Key, Keyring
 from tests.servers.databases import emptied_database
 
@@ -77,6 +77,12 @@ class Vault:
             clock=self._clock,
             audit=self.audit,
         )
+
+    @property
+    def storage(self) -> RecordRepository:
+        """The repository, as what turns the audit trail on and off, and verifies it."""
+        assert isinstance(self.repository, RecordRepository)
+        return self.repository
 
     def reopen(self) -> None:
         """Close the store and open it again."""
