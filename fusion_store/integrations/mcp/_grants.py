@@ -21,7 +21,7 @@ from secrets import token_bytes
 from typing import Final, NamedTuple
 
 from fusion_store._async import AsyncTokenRepository
-from fusion_store._errors import FusionStoreError, OutcomeUnknown, TenantNotFound, VersionConflict
+from fusion_store._errors import FusionStoreError, OutcomeUnknown, TenantNotFound, TokenNotFound, VersionConflict
 from fusion_store._values import APITokenMetadata, CredentialType, IssuedToken, ServiceCredentials
 
 _PREFIX: Final = "mcp.grant:"
@@ -128,10 +128,11 @@ class Grants:
         try:
             tokens = await self._store(grant, access, with_refresh=True)
         except VersionConflict:
-            await self._vault.delete_api_token(access.hash)
+            # The access token stays until it expires: nobody is shown it, and as the tenant's last it mustn't go.
             await self._end_spent(grant.name)
             raise Spent from None
         try:
+            # Never the tenant's last: the new one was issued later, so neither a purge nor ``end`` takes it away.
             await self._vault.delete_api_token(grant.access)
         except FusionStoreError as error:
             # Not to be raised: the client would never learn its new tokens.
@@ -141,17 +142,15 @@ class Grants:
     async def end(self, name: Name, client_id: str | None = None) -> None:
         """End a grant (of that client, where one is named): all its tokens are dead."""
         while (grant := await self.find(name)) is not None and client_id in (None, grant.client_id):
-            now = self._clock()
-            ended = ServiceCredentials(CredentialType.CUSTOM, {}, now)
+            ended = ServiceCredentials(CredentialType.CUSTOM, {}, self._clock())
             place = name.tenant_hash, _PREFIX + name.family
             # The token goes first: as long as it may live the grant stands, and can be ended again.
-            with suppress(TenantNotFound):
-                # With its last token a tenant would go: one that was never live is left in this one's place.
-                await self._vault.add_api_token("MCP grant, ended", tenant_hash=name.tenant_hash, expires_at=now)
-                await self._vault.delete_api_token(grant.access)
+            with suppress(TokenNotFound):
+                # With its last token a tenant would go: in this one's place comes one that nobody is shown.
+                await self._vault.rotate_api_token(grant.access)
             try:
                 await self._vault.store_credentials(*place, ended, expected_version=grant.version)
-            except VersionConflict:
+            except (TenantNotFound, VersionConflict):
                 continue
             await self._vault.delete_credentials(*place, CredentialType.CUSTOM)
 

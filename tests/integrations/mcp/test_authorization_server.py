@@ -118,7 +118,7 @@ def test_a_spent_refresh_token_used_again_ends_the_grant(host: Host, spent: int)
 
 
 def test_of_callers_that_race_with_one_refresh_token_at_most_one_is_answered(
-    host: Host, vault: TokenRepository, ada: IssuedToken
+    host: Host, vault: TokenRepository
 ) -> None:
     client = host.register()
     for _ in range(5):
@@ -130,11 +130,8 @@ def test_of_callers_that_race_with_one_refresh_token_at_most_one_is_answered(
         assert all(answer.json()["error"] == "invalid_grant" for answer in answers if answer not in won)
         for answer in won:
             assert host.status(answer.json()["access_token"]) == 401
+            assert vault.validate_api_token(answer.json()["access_token"]) is None
             assert is_refused(host, client, answer.json()["refresh_token"])
-    left = [
-        token for token in vault.list_api_tokens(tenant_hash=ada.hash) if token.description.startswith("MCP grant ")
-    ]
-    assert left == []
 
 
 def test_a_refresh_may_narrow_the_access_token_but_not_the_grant(host: Host) -> None:
