@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from base64 import urlsafe_b64encode
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -14,7 +16,7 @@ from blockbuster import blockbuster_ctx
 from cryptography.fernet import Fernet
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from mcp.server.auth.provider import AuthorizationParams
+from mcp.server.auth.provider import AuthorizationParams, TokenError
 from mcp.shared.auth import OAuthClientInformationFull
 from pydantic import AnyUrl
 
@@ -147,6 +149,41 @@ def test_a_user_may_consent_to_less_but_not_to_more(vault: TokenRepository, ada:
             await server.approve(ticket, ada.hash, scopes=["write", "admin"])
         with pytest.raises(TenantNotFound):
             await server.approve(ticket, "0" * 63 + "1")
+
+    asyncio.run(run())
+
+
+def test_a_code_is_good_for_no_other_tenant(vault: TokenRepository, ada: IssuedToken) -> None:
+    eve = vault.add_api_token("Eve")
+
+    async def run() -> None:
+        server = make(vault)
+        await server.register_client(CLIENT)
+        eves = code_in(await server.approve(await server.authorize(CLIENT, PARAMS), eve.hash))
+        adas = code_in(await server.approve(await server.authorize(CLIENT, PARAMS), ada.hash))
+        assert await server.load_authorization_code(CLIENT, adas[:43] + eves[43:]) is None
+
+    asyncio.run(run())
+
+
+def test_a_code_of_the_vault_that_is_for_something_else_is_none(vault: TokenRepository, ada: IssuedToken) -> None:
+    code = vault.create_auth_code(ada.hash, "notes", ttl=timedelta(minutes=5))
+    text = urlsafe_b64encode(bytes.fromhex(ada.hash)).decode().rstrip("=") + code
+    assert asyncio.run(make(vault).load_authorization_code(CLIENT, text)) is None
+
+
+def test_more_scopes_than_a_token_can_have_are_the_clients_error(vault: TokenRepository, ada: IssuedToken) -> None:
+    async def run() -> None:
+        server = make(vault)
+        await server.register_client(CLIENT)
+        params = PARAMS.model_copy(update={"scopes": [f"s{number}" for number in range(65)]})
+        taken = await server.load_authorization_code(
+            CLIENT, code_in(await server.approve(await server.authorize(CLIENT, params), ada.hash))
+        )
+        assert taken is not None
+        with pytest.raises(TokenError) as refused:
+            await server.exchange_authorization_code(CLIENT, taken)
+        assert refused.value.error == "invalid_scope"
 
     asyncio.run(run())
 
