@@ -5,20 +5,22 @@ from __future__ import annotations
 from contextvars import ContextVar
 from types import TracebackType
 
-from fusion_store._errors import FusionStoreError
+from fusion_store._errors import EncryptionError, StoreError
 
 
 class RequestFailure:
     """Of one request: why the store couldn't be asked, None while nothing failed."""
 
-    error: FusionStoreError | None = None
+    error: StoreError | EncryptionError | None = None
 
 
 REQUEST_FAILURE: ContextVar[RequestFailure | None] = ContextVar("fusion_store.request_failure", default=None)
 
 
 class NotedFailures:
-    """``with NotedFailures():`` tells the guard of this request, where there is one, about an error of the vault.
+    """``with NotedFailures():`` tells the guard of this request, where there is one, that the store failed.
+
+    What else the vault raises is the caller's to answer, such as ``InvalidInput`` or ``TenantNotFound``.
 
     No generator makes this one: what passes through such a one gets a traceback set, and the SDK's errors are frozen.
     """
@@ -30,5 +32,5 @@ class NotedFailures:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         failure = REQUEST_FAILURE.get()
-        if failure is not None and isinstance(error, FusionStoreError):
+        if failure is not None and isinstance(error, StoreError | EncryptionError):
             failure.error = error

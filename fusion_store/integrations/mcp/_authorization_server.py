@@ -26,7 +26,7 @@ from fusion_store._interface import TokenRepository
 from fusion_store.integrations._failures import NotedFailures
 from fusion_store.integrations.mcp._clients import Clients
 from fusion_store.integrations.mcp._consent import Asked, ConsentRequest, Tickets, asked_scopes, consent_request
-from fusion_store.integrations.mcp._grants import Grant, Grants, Name, Spent, Tokens, code_string, grant_name, read_code
+from fusion_store.integrations.mcp._grants import Ended, Grant, Grants, Name, Tokens, code_string, grant_name, read_code
 from fusion_store.integrations.mcp._registrations import MAX_UNUSED_CLIENTS, Registrations
 from fusion_store.integrations.mcp._verifier import Verification, access_token_fields, whole_seconds
 
@@ -87,7 +87,7 @@ class FusionAuthorizationServer(OAuthAuthorizationServerProvider[GrantedCode, Gr
       ``client_id`` is the client's, so that a session outlives the token, ``resource`` what the client asked for
       (RFC 8707); the rest is as ``FusionTokenVerifier`` says. Other API tokens are taken as they are there.
     - With ``resource=settings.resource_server_url`` no client is given a token for another server, and one that another
-      server on this vault gave is refused.
+      server on this vault gave is refused, also where that server has no ``resource``.
     - A refresh token is good once. Used again, it ends the grant with all its tokens; so does a code (RFC 9700).
     - Revoking (RFC 7009) ends the grant. It never deletes the tenant, also where no other token is left.
     - Clients that register by themselves are limited, as ``Lifetimes`` and ``max_unused_clients`` (up to 1000) say; a
@@ -140,15 +140,16 @@ class FusionAuthorizationServer(OAuthAuthorizationServerProvider[GrantedCode, Gr
 
     async def add_client(self, client_info: OAuthClientInformationFull) -> None:
         """Keep a client that the host knows. It doesn't expire, and replaces one with its id."""
-        await self._clients.add(client_info)
+        with NotedFailures():
+            await self._clients.add(client_info)
 
     # Consent
 
     async def authorize(self, client: OAuthClientInformationFull, params: AuthorizationParams) -> str:
         """The URL to which the user's browser is sent: what ``consent`` answers."""
+        params = params.model_copy(update={"resource": params.resource or self._resource})
         if not self._is_mine(params.resource):
             raise AuthorizeError("invalid_target", "The resource isn't this server")
-        params = params.model_copy(update={"resource": params.resource or self._resource})
         asked = Asked(client_id=client.client_id, params=params)
         if len(asked.model_dump_json().encode()) > _MAX_REQUEST_BYTES:
             raise AuthorizeError("invalid_request", "The request is longer than 4 KiB")
@@ -160,8 +161,9 @@ class FusionAuthorizationServer(OAuthAuthorizationServerProvider[GrantedCode, Gr
 
     async def pending(self, ticket: str) -> ConsentRequest | None:
         """The request of a ticket; None when it has expired, was tampered with, or its client is gone."""
-        asked = await self._tickets.open(ticket)
-        client = None if asked is None else await self._clients.find(asked.client_id)
+        with NotedFailures():
+            asked = await self._tickets.open(ticket)
+            client = None if asked is None else await self._clients.find(asked.client_id)
         return None if asked is None or client is None else consent_request(ticket, client, asked.params)
 
     async def approve(self, ticket: str, tenant_hash: str, *, scopes: Sequence[str] | None = None) -> str:
@@ -171,15 +173,17 @@ class FusionAuthorizationServer(OAuthAuthorizationServerProvider[GrantedCode, Gr
         weren't asked for.
         """
         asked = await self._asked(ticket)
-        client = await self._clients.find(asked.client_id)
+        with NotedFailures():
+            client = await self._clients.find(asked.client_id)
         if client is None:
             raise AuthError("the client is registered no longer")
         offered = asked_scopes(client, asked.params)
-        granted = offered if scopes is None else tuple(scopes)
+        granted = offered if scopes is None else tuple(dict.fromkeys(scopes))
         if not set(granted) <= set(offered):
             raise InvalidInput("scopes", "must be among those that were asked for")
         payload = {"asked": asked.model_dump_json(), "scopes": list(granted)}
-        code = await self._vault.create_auth_code(tenant_hash, _CODE, ttl=self._lifetimes.code, payload=payload)
+        with NotedFailures():
+            code = await self._vault.create_auth_code(tenant_hash, _CODE, ttl=self._lifetimes.code, payload=payload)
         return self._back(asked, code=code_string(tenant_hash, code))
 
     async def deny(self, ticket: str) -> str:
@@ -187,7 +191,8 @@ class FusionAuthorizationServer(OAuthAuthorizationServerProvider[GrantedCode, Gr
         return self._back(await self._asked(ticket), error="access_denied")
 
     async def _asked(self, ticket: str) -> Asked:
-        asked = await self._tickets.open(ticket)
+        with NotedFailures():
+            asked = await self._tickets.open(ticket)
         if asked is None:
             raise AuthError("the request for consent has expired, or there was none")
         return asked
@@ -241,7 +246,7 @@ class FusionAuthorizationServer(OAuthAuthorizationServerProvider[GrantedCode, Gr
             except TenantNotFound:
                 raise TokenError("invalid_grant", "the tenant is gone") from None
             except InvalidInput:
-                raise TokenError("invalid_scope", "the scopes are too many or too long") from None
+                raise _too_many_scopes() from None
         return self._token(tokens)
 
     async def load_refresh_token(
@@ -269,9 +274,11 @@ class FusionAuthorizationServer(OAuthAuthorizationServerProvider[GrantedCode, Gr
         with NotedFailures():
             await self._clients.keep(client.client_id)
             try:
-                tokens = await self._grants.renew(refresh_token.grant, tuple(scopes))
-            except (Spent, TenantNotFound):
+                tokens = await self._grants.renew(refresh_token.grant, tuple(dict.fromkeys(scopes)))
+            except (Ended, TenantNotFound):
                 raise TokenError("invalid_grant", "refresh token does not exist") from None
+            except InvalidInput:
+                raise _too_many_scopes() from None
         return self._token(tokens)
 
     async def load_access_token(self, token: str) -> AccessToken | None:
@@ -295,7 +302,7 @@ class FusionAuthorizationServer(OAuthAuthorizationServerProvider[GrantedCode, Gr
                 await self._grants.end(token.grant.name)
 
     def _is_mine(self, resource: str | None) -> bool:
-        return None in (resource, self._resource) or _canonical(resource) == _canonical(self._resource)
+        return self._resource is None or _canonical(resource) == _canonical(self._resource)
 
     def _token(self, tokens: Tokens) -> OAuthToken:
         return OAuthToken(
@@ -312,6 +319,10 @@ def _canonical(url: str | None) -> str:
         return str(AnyHttpUrl(url or "")).removesuffix("/")
     except ValidationError:
         return url or ""
+
+
+def _too_many_scopes() -> TokenError:
+    return TokenError("invalid_scope", "the scopes are too many or too long")
 
 
 def _subject(name: Name) -> str:

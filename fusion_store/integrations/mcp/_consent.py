@@ -103,4 +103,4 @@ def consent_request(ticket: str, client: OAuthClientInformationFull, params: Aut
 
 def asked_scopes(client: OAuthClientInformationFull, params: AuthorizationParams) -> tuple[str, ...]:
     """The scopes that a request is for: where it names none, those that the client registered with."""
-    return tuple((client.scope or "").split() if params.scopes is None else params.scopes)
+    return tuple(dict.fromkeys((client.scope or "").split() if params.scopes is None else params.scopes))

@@ -27,6 +27,7 @@ from fusion_store._values import APITokenMetadata, CredentialType, IssuedToken, 
 _PREFIX: Final = "mcp.grant:"
 _DESCRIPTION: Final = "MCP grant "
 _FAMILY_BYTES: Final = 16
+_SPENT: Final = "a spent token was used again"
 
 _is_description: Final = re.compile(rf"{_DESCRIPTION}([0-9a-f]{{{2 * _FAMILY_BYTES}}})").fullmatch
 _is_refresh_token: Final = re.compile(r"[A-Za-z0-9_-]{107}").fullmatch
@@ -44,13 +45,14 @@ class Name(NamedTuple):
 
 @dataclass(frozen=True)
 class Grant:
-    """A grant as it stands; ``access`` and ``refresh`` are hashes."""
+    """A grant as it stands; ``access`` and ``refresh`` are hashes, ``access_expires_at`` is in seconds since 1970."""
 
     name: Name
     client_id: str
     scopes: tuple[str, ...]
     resource: str | None
     access: str = ""
+    access_expires_at: float = 0
     refresh: str = ""
     expires_at: datetime | None = None
     version: int = 0
@@ -63,8 +65,8 @@ class Tokens(NamedTuple):
     refresh: str | None
 
 
-class Spent(Exception):
-    """The refresh token was used before: its grant has ended."""
+class Ended(Exception):
+    """The grant has ended: its refresh token was used before, or its access token was deleted."""
 
 
 class Grants:
@@ -95,6 +97,7 @@ class Grants:
             scopes=tuple(data["scopes"]),
             resource=data["resource"],
             access=data["access"],
+            access_expires_at=data["access_expires_at"],
             refresh=data["refresh"],
             expires_at=record.expires_at,
             version=record.version,
@@ -113,7 +116,7 @@ class Grants:
         if parsed is None or grant is None or grant.client_id != client_id:
             return None
         if not compare_digest(grant.refresh, _hash(parsed[1])):
-            await self._end_spent(grant.name)
+            await self._end_at_once(grant.name, _SPENT)
             return None
         return grant
 
@@ -123,14 +126,22 @@ class Grants:
         return await self._store(grant, access, with_refresh=with_refresh)
 
     async def renew(self, grant: Grant, scopes: tuple[str, ...]) -> Tokens:
-        """The next tokens; the old ones are dead. ``Spent`` when another caller was faster with the same token."""
+        """The next tokens; the old ones are dead.
+
+        ``Ended`` when another caller was faster with the same token, or somebody deleted the access token before its
+        time: who does that means the client.
+        """
+        is_due = self._clock().timestamp() >= grant.access_expires_at
+        if not is_due and await self._vault.get_api_token(grant.access) is None:
+            await self._end_at_once(grant.name, "an access token was deleted")
+            raise Ended
         access = await self._issue(grant, scopes)
         try:
             tokens = await self._store(grant, access, with_refresh=True)
         except VersionConflict:
             # The access token stays until it expires: nobody is shown it, and as the tenant's last it mustn't go.
-            await self._end_spent(grant.name)
-            raise Spent from None
+            await self._end_at_once(grant.name, _SPENT)
+            raise Ended from None
         try:
             # Never the tenant's last: the new one was issued later, so neither a purge nor ``end`` takes it away.
             await self._vault.delete_api_token(grant.access)
@@ -154,8 +165,8 @@ class Grants:
                 continue
             await self._vault.delete_credentials(*place, CredentialType.CUSTOM)
 
-    async def _end_spent(self, name: Name) -> None:
-        _log.warning("a spent token was used again: the grant %s of tenant %s has ended", name[1][:8], name[0][:16])
+    async def _end_at_once(self, name: Name, why: str) -> None:
+        _log.warning("%s: the grant %s of tenant %s ends", why, name.family[:8], name.tenant_hash[:16])
         await self.end(name)
 
     async def _issue(self, grant: Grant, scopes: tuple[str, ...]) -> IssuedToken:
@@ -168,11 +179,14 @@ class Grants:
 
     async def _store(self, grant: Grant, access: IssuedToken, *, with_refresh: bool) -> Tokens:
         secret = token_bytes(32) if with_refresh else b""
+        expires_at = access.metadata.expires_at
+        assert expires_at is not None
         next_grant = replace(
             grant,
             access=access.hash,
+            access_expires_at=expires_at.timestamp(),
             refresh=_hash(secret) if secret else "",
-            expires_at=self._clock() + self._refresh_lifetime if secret else access.metadata.expires_at,
+            expires_at=self._clock() + self._refresh_lifetime if secret else expires_at,
         )
         try:
             await self._write(next_grant)
@@ -188,6 +202,7 @@ class Grants:
             "scopes": list(grant.scopes),
             "resource": grant.resource,
             "access": grant.access,
+            "access_expires_at": grant.access_expires_at,
             "refresh": grant.refresh,
         }
         await self._vault.store_credentials(

@@ -136,3 +136,16 @@ def test_a_guard_makes_503_of_what_an_application_swallows() -> None:
     status, headers = asyncio.run(call(FusionGuard(app)))
     assert status == 503
     assert int(headers["retry-after"]) > 0
+
+
+def test_a_tenant_that_is_gone_is_no_failure_of_the_store() -> None:
+    with get_repository("memory://") as vault:
+        store = FusionKeyValueStore(vault, tenant_hash="f" * 64)
+
+        async def swallow(scope: Scope, receive: Receive, send: Send) -> None:
+            with pytest.raises(KeyValueStoreError):
+                await store.put("key", {"a": 1})
+            await send({"type": "http.response.start", "status": 401, "headers": []})
+            await send({"type": "http.response.body", "body": b""})
+
+        assert asyncio.run(call(FusionGuard(swallow)))[0] == 401

@@ -142,6 +142,25 @@ def test_a_refresh_may_narrow_the_access_token_but_not_the_grant(host: Host) -> 
     assert host.refresh(client, narrow["refresh_token"]).json()["scope"] == "read write"
 
 
+def test_a_scope_that_is_named_often_counts_once(host: Host) -> None:
+    client = host.register()
+    tokens = host.sign_in(client, scope=" ".join(["read"] * 65))
+    assert tokens["scope"] == "read"
+    again = host.refresh(client, tokens["refresh_token"], scope=" ".join(["read"] * 65))
+    assert (again.status_code, again.json()["scope"]) == (200, "read")
+
+
+def test_deleting_the_access_token_stops_the_client(host: Host, vault: TokenRepository) -> None:
+    client = host.register()
+    tokens = host.sign_in(client)
+    access = vault.validate_api_token(tokens["access_token"])
+    assert access is not None
+    vault.delete_api_token(access.hash)
+    assert host.status(tokens["access_token"]) == 401
+    assert is_refused(host, client, tokens["refresh_token"])
+    assert [place for place, _ in vault.list_credentials(host.users["ada"].hash)] == []
+
+
 @pytest.mark.parametrize("kind", ["access_token", "refresh_token"])
 def test_revoking_either_token_ends_the_grant(host: Host, kind: str) -> None:
     client = host.register()
@@ -227,6 +246,19 @@ def test_a_token_that_another_server_on_the_vault_gave_is_refused(vault: TokenRe
         assert other.status(tokens["access_token"]) == 200
         assert host.status(tokens["access_token"]) == 401
         assert asyncio.run(host.server.load_access_token(tokens["access_token"])) is None
+
+
+def test_a_token_that_was_given_for_no_server_is_refused_by_one_that_has_a_name(
+    vault: TokenRepository, host: Host
+) -> None:
+    with hosting(vault, resource=None) as other:
+        other.users = host.users
+        client = other.register()
+        query = {"response_type": "code", "client_id": client["client_id"], "code_challenge": CHALLENGE}
+        page = other.http.get("/authorize", params=query | {"redirect_uri": REDIRECT}).headers["location"]
+        token = other.exchange(client, other.follow(page, "ada")["code"]).json()["access_token"]
+        assert asyncio.run(other.server.load_access_token(token)) is not None
+        assert asyncio.run(host.server.load_access_token(token)) is None
 
 
 def test_another_api_token_of_the_tenant_works_as_ever_but_is_no_clients(

@@ -9,11 +9,14 @@ import httpx2
 import pytest
 from mcp.server.auth.provider import AuthorizeError
 
-from fusion_store import Busy, IssuedToken, OutcomeUnknown, TokenRepository
+from fusion_store import AuthError, Busy, IssuedToken, OutcomeUnknown, TokenRepository
 from fusion_store._audit import AuditEntry
 from fusion_store._records import APITokenRecord, AuthCodeRecord, Place, SecretRecord, TenantRecord
 from fusion_store.backend import Change, RecordRepository, SecretState
+from fusion_store.http._asgi import Receive, Scope, Send
+from fusion_store.integrations.mcp import FusionGuard
 from fusion_store.layers import Layer
+from tests.http.servers import call
 from tests.integrations.mcp.authorization import Answer, Host, hosting
 from tests.integrations.mcp.peers import is_unavailable
 from tests.integrations.mcp.test_provider import CLIENT, PARAMS, make
@@ -132,6 +135,38 @@ def test_a_token_whose_grant_cannot_be_looked_up_is_not_refused(host: Host, fail
     tokens = host.sign_in(host.register())
     failing.broken = "read_secret mcp.grant:"
     assert host.status(tokens["access_token"]) == 503
+
+
+@pytest.mark.parametrize("step", ["pending", "approve", "deny", "add_client"])
+def test_what_the_host_calls_tells_the_guard(failing: Failing, ada: IssuedToken, step: str) -> None:
+    async def ticket() -> str:
+        await make(failing).register_client(CLIENT)
+        return await make(failing).authorize(CLIENT, PARAMS)
+
+    asked = asyncio.run(ticket())
+    server = make(failing)
+    failing.broken = "read_secret mcp.consent-key"
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if step == "add_client":
+            failing.close()
+            await server.add_client(CLIENT)
+        elif step == "approve":
+            await server.approve(asked, ada.hash)
+        else:
+            await getattr(server, step)(asked)
+
+    assert asyncio.run(call(FusionGuard(app)))[0] == 503
+
+
+def test_what_is_the_hosts_own_error_is_none_of_the_stores(failing: Failing) -> None:
+    server = make(failing)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await server.approve("forged", "0" * 64)
+
+    with pytest.raises(AuthError):
+        asyncio.run(call(FusionGuard(app)))
 
 
 def test_a_request_that_cannot_be_sealed_goes_back_to_the_client(host: Host, failing: Failing) -> None:

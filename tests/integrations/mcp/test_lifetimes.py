@@ -172,6 +172,16 @@ def test_an_access_token_lives_for_an_hour_and_a_refresh_token_for_30_days(host:
     assert host.refresh(client, second["refresh_token"]).json()["error"] == "invalid_grant"
 
 
+def test_a_client_whose_access_token_was_purged_goes_on(host: Host, vault: TokenRepository, clock: ManualClock) -> None:
+    client = host.register()
+    tokens = host.sign_in(client)
+    for _ in range(2):
+        clock.advance(timedelta(hours=1))
+        vault.purge_expired()
+        tokens = host.refresh(client, tokens["refresh_token"]).json()
+        assert host.status(tokens["access_token"]) == 200
+
+
 def test_a_spent_token_is_known_until_the_last_one_expires(host: Host, clock: ManualClock) -> None:
     client = host.register()
     tokens = [host.sign_in(client)]

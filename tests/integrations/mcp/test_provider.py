@@ -184,6 +184,17 @@ def test_more_scopes_than_a_token_can_have_are_the_clients_error(vault: TokenRep
         with pytest.raises(TokenError) as refused:
             await server.exchange_authorization_code(CLIENT, taken)
         assert refused.value.error == "invalid_scope"
+        again = code_in(await server.approve(await server.authorize(CLIENT, PARAMS), ada.hash))
+        taken = await server.load_authorization_code(CLIENT, again)
+        assert taken is not None
+        tokens = await server.exchange_authorization_code(CLIENT, taken)
+        assert tokens.refresh_token is not None
+        refresh = await server.load_refresh_token(CLIENT, tokens.refresh_token)
+        assert refresh is not None
+        assert params.scopes is not None
+        with pytest.raises(TokenError) as refused:
+            await server.exchange_refresh_token(CLIENT, refresh, params.scopes)
+        assert refused.value.error == "invalid_scope"
 
     asyncio.run(run())
 
