@@ -45,7 +45,7 @@ class Lifetimes:
     - ``code``: an authorization code.
     - ``consent``: from the client's request to the user's answer.
     - ``unused_client``: a client that registers by itself and that no user consents to.
-    - ``client``: one that is used, from its last token on.
+    - ``client``: one that is used, from its last token on, or a day longer.
     """
 
     access_token: timedelta = timedelta(hours=1)
@@ -91,7 +91,8 @@ class FusionAuthorizationServer(OAuthAuthorizationServerProvider[GrantedCode, Gr
     - A refresh token is good once. Used again, it ends the grant with all its tokens; so does a code (RFC 9700).
     - Revoking (RFC 7009) ends the grant. It never deletes the tenant, also where no other token is left.
     - Clients that register by themselves are limited, as ``Lifetimes`` and ``max_unused_clients`` (up to 1000) say; a
-      redirect URI must be https, loopback or an app's own scheme. ``add_client`` takes one the host knows.
+      redirect URI must be https, loopback or an app's own scheme: one with a period (RFC 8252 section 7.1), or of a
+      known client. ``add_client`` takes one the host knows, with any.
 
     Clients, codes and grants lie in the vault, all that is secret in payloads, which an encrypted vault seals. With
     ``issuer=settings.issuer_url`` of the ``AuthSettings`` redirects name it (RFC 9207); clients compare it letter by

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime, timedelta
@@ -21,14 +22,18 @@ from fusion_store.integrations.mcp._registrations import Registrations
 MAX_CLIENT_BYTES: Final = 16 * 1024
 
 _PREFIX: Final = "mcp.client:"
-_SCRIPTS: Final = frozenset({"about", "blob", "data", "file", "javascript", "vbscript"})
+_SLACK: Final = timedelta(days=1)
+_APPS: Final = frozenset({"claude", "cursor", "vscode", "vscode-insiders", "windsurf", "zed"})
+"""Schemes of MCP clients that have no period in them, as RFC 8252 section 7.1 wants it."""
+
+_is_scope: Final = re.compile(r"[!#-\[\]-~]+").fullmatch  # scope-token in RFC 6749 section 3.3
 
 
 class Clients:
     """The clients that may ask for tokens.
 
     One that registers by itself is in ``registrations`` until a user consents to it. From then on it is forgotten
-    ``lifetime`` after its last token, at the earliest after half of that. One that the host adds stays.
+    ``lifetime`` after its last token, or up to a day later. One that the host adds stays.
     """
 
     def __init__(
@@ -55,6 +60,8 @@ class Clients:
         text = _text(client)
         if len(text.encode()) > MAX_CLIENT_BYTES:
             raise RegistrationError("invalid_client_metadata", "The metadata is longer than 16 KiB")
+        if not all(_is_scope(scope) for scope in (client.scope or "").split(" ") if scope):
+            raise RegistrationError("invalid_client_metadata", "The scope is malformed")
         if not all(_is_safe(uri) for uri in client.redirect_uris or ()):
             raise RegistrationError("invalid_redirect_uri", "A redirect URI must be https, loopback, or an app's own")
         await self._registrations.put(_key(client.client_id), text)
@@ -65,14 +72,15 @@ class Clients:
 
     async def keep(self, client_id: str) -> None:
         """A user has consented to the client, or it has used what it got."""
-        key, expires_at = _key(client_id), self._clock() + self._lifetime
+        key, needed = _key(client_id), self._clock() + self._lifetime
+        expires_at = needed + _SLACK
         record = await self._read(key)
         if record is None:
             text = await self._registrations.find(key)
             if text is not None:
                 await self._write(key, text, expires_at, expected_version=0)
                 await self._registrations.discard(key)
-        elif record.expires_at is not None and expires_at - record.expires_at > self._lifetime / 2:
+        elif record.expires_at is not None and record.expires_at < needed:
             await self._write(key, record.data["client"], expires_at, expected_version=record.version)
 
     async def _read(self, key: str) -> ServiceCredentials | None:
@@ -97,5 +105,12 @@ def _text(client: OAuthClientInformationFull) -> str:
 
 
 def _is_safe(uri: AnyUrl) -> bool:
-    """Whether a code may be sent there: not over the network in plain, and not into a script."""
-    return is_loopback(uri.host) if uri.scheme == "http" else uri.scheme not in _SCRIPTS
+    """Whether a code may be sent there: https, loopback, or an app's own scheme (RFC 8252 section 7).
+
+    No fragment (RFC 6749 section 3.1.2), and no user information, which makes another host look like the one meant.
+    """
+    if (uri.fragment, uri.username, uri.password) != (None, None, None):
+        return False
+    if uri.scheme == "http":
+        return is_loopback(uri.host)
+    return uri.scheme == "https" or "." in uri.scheme or uri.scheme in _APPS

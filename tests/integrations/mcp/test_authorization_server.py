@@ -194,8 +194,8 @@ def test_a_revocation_that_fails_half_way_leaves_no_live_token_without_its_grant
     client = host.register()
     tokens = host.sign_in(client)
     with closing(sqlite3.connect(tmp_path / "vault.db", isolation_level=None)) as database:
-        database.execute(f"CREATE TRIGGER refusal BEFORE {step} BEGIN SELECT RAISE(ABORT, 'refused'); END")
-        assert host.revoke(client, tokens["access_token"]).status_code >= 500
+        database.execute(f"CREATE TRIGGER refusal BEFORE {step} BEGIN INSERT INTO missing VALUES (1); END")
+        assert host.revoke(client, tokens["access_token"]).status_code == 503
         database.execute("DROP TRIGGER refusal")
     is_live = vault.validate_api_token(tokens["access_token"]) is not None
     assert is_live == (host.status(tokens["access_token"]) == 200)
@@ -325,10 +325,25 @@ def test_an_api_token_that_only_calls_itself_a_grants_is_none(
         ("http://127.0.0.1/callback", True),
         ("http://[::1]:8000/callback", True),
         ("cursor://anysphere.cursor-mcp/oauth", True),
+        ("vscode://publisher.extension/callback", True),
+        ("com.example.notes:/callback", True),
+        ("https://client.example/callback?a=b", True),
         ("http://client.example/callback", False),
         ("http://127.0.0.1.client.example/", False),
         ("javascript:alert(1)", False),
         ("data:text/html,x", False),
+        ("https://client.example/callback#fragment", False),
+        ("https://client.example/callback#", False),
+        ("https://user:password@client.example/callback", False),
+        ("http://user@localhost/callback", False),
+        ("com.example.notes:/callback#fragment", False),
+        ("ftp://client.example/callback", False),
+        ("ldap://client.example/callback", False),
+        ("smb://client.example/share", False),
+        ("intent://callback", False),
+        ("mailto:client@client.example", False),
+        ("view-source:https://client.example", False),
+        ("notes://callback", False),
     ],
 )
 def test_where_a_code_may_be_sent(host: Host, uri: str, taken: bool) -> None:

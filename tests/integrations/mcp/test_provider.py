@@ -16,7 +16,7 @@ from blockbuster import blockbuster_ctx
 from cryptography.fernet import Fernet
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from mcp.server.auth.provider import AuthorizationParams, TokenError
+from mcp.server.auth.provider import AuthorizationParams, RegistrationError, TokenError
 from mcp.shared.auth import OAuthClientInformationFull
 from pydantic import AnyUrl
 
@@ -170,6 +170,13 @@ def test_a_code_of_the_vault_that_is_for_something_else_is_none(vault: TokenRepo
     code = vault.create_auth_code(ada.hash, "notes", ttl=timedelta(minutes=5))
     text = urlsafe_b64encode(bytes.fromhex(ada.hash)).decode().rstrip("=") + code
     assert asyncio.run(make(vault).load_authorization_code(CLIENT, text)) is None
+
+
+@pytest.mark.parametrize("scope", ["a\0b", 'a"b', "read é"])
+def test_a_scope_that_is_no_scope_is_refused_at_registration(vault: TokenRepository, scope: str) -> None:
+    with pytest.raises(RegistrationError) as refused:
+        asyncio.run(make(vault).register_client(CLIENT.model_copy(update={"scope": scope})))
+    assert refused.value.error == "invalid_client_metadata"
 
 
 def test_more_scopes_than_a_token_can_have_are_the_clients_error(vault: TokenRepository, ada: IssuedToken) -> None:
