@@ -89,7 +89,7 @@ def read_token(
         refresh_token=refresh_token,
         token_type=_token_type(body.get("token_type"), old, service),
         expires_at=None if seconds is None else now + timedelta(seconds=seconds),
-        scope=_scope(body.get("scope"), old, requested_scope, scope_separator, service),
+        scope=read_scope(body.get("scope"), service, old, requested_scope, scope_separator),
         metadata=dict(old.metadata) if old else {},
     )
 
@@ -136,8 +136,12 @@ def _token_type(value: object, old: OAuthTokenData | None, service: str) -> str:
     return "Bearer" if value.lower() == "bearer" else value
 
 
-def _scope(
-    value: object, old: OAuthTokenData | None, requested: tuple[str, ...], separator: str, service: str
+def read_scope(
+    value: object,
+    service: str,
+    old: OAuthTokenData | None = None,
+    requested: tuple[str, ...] = (),
+    separator: str = " ",
 ) -> tuple[str, ...]:
     """The granted scope, as far as the vault holds it: a token is worth more than the tail of a long list."""
     if value is None:

@@ -53,7 +53,12 @@ class Agent:
 
         metadata: dict[str, Any] = {"redirect_uris": [AnyUrl(REDIRECT)], "token_endpoint_auth_method": self.method}
         return OAuthClientProvider(
-            f"{self.host.url}/mcp", OAuthClientMetadata(**metadata), self.storage, redirect, callback
+            f"{self.host.url}/mcp",
+            OAuthClientMetadata(**metadata),
+            self.storage,
+            redirect,
+            callback,
+            validate_resource_url=self.storage.check_resource,
         )
 
     @asynccontextmanager

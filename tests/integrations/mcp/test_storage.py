@@ -12,6 +12,7 @@ import pytest
 from blockbuster import blockbuster_ctx
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from mcp.client.auth import OAuthFlowError
 from mcp.shared.auth import OAuthClientInformationFull, OAuthToken
 from pydantic import AnyHttpUrl, AnyUrl
 
@@ -145,6 +146,69 @@ def test_a_server_is_the_same_however_it_is_spelt(vault: TokenRepository, ada: I
     assert asyncio.run(FusionTokenStorage(vault, ada.hash, spelling).get_tokens()) is not None
 
 
+def test_no_secret_of_a_url_is_in_the_services_name(vault: TokenRepository, ada: IssuedToken) -> None:
+    """Names aren't sealed, and stand in metrics and audit records."""
+    urls = [
+        URL,
+        "https://user:canary1@notes.example/mcp",
+        f"{URL}?api_key=canary1",
+        f"{URL}?api_key=canary2",
+        "https://user:canary1@notes.example/mcp?" + "canary" * 50,
+    ]
+    services = [FusionTokenStorage(vault, ada.hash, url).service for url in urls]
+    assert services[0] == URL
+    assert all(service.startswith(URL) for service in services)
+    assert not [service for service in services if "canary" in service or "user" in service]
+    assert len(set(services)) == len(urls)
+    assert [FusionTokenStorage(vault, ada.hash, url).service for url in urls] == services
+
+
+@pytest.mark.parametrize("scope", [" ".join(f"s{number}" for number in range(65)), "s0 " + "x" * 129, "s0 a\0b"])
+def test_a_consent_is_kept_whatever_scopes_it_has(vault: TokenRepository, ada: IssuedToken, scope: str) -> None:
+    storage = FusionTokenStorage(vault, ada.hash, URL)
+    asyncio.run(storage.set_tokens(TOKENS.model_copy(update={"scope": scope})))
+    kept = asyncio.run(storage.get_tokens())
+    assert kept is not None
+    assert kept.scope is not None
+    assert kept.refresh_token == TOKENS.refresh_token
+    assert set(kept.scope.split()) <= set(scope.split())
+    assert "s0" in kept.scope.split()
+
+
+PUBLIC = CLIENT.model_copy(update={"client_secret": None, "token_endpoint_auth_method": "none"})
+
+
+def test_without_an_issuer_the_host_says_where_tokens_are_refreshed(vault: TokenRepository, ada: IssuedToken) -> None:
+    storage = FusionTokenStorage(vault, ada.hash, URL)
+    asyncio.run(storage.set_client_info(PUBLIC.model_copy(update={"issuer": None})))
+    with pytest.raises(ConfigError, match="issuer"):
+        asyncio.run(storage.service_config())
+    named = asyncio.run(storage.service_config(issuer="https://issuer.example"))
+    assert (named.issuer, named.token_url) == ("https://issuer.example", None)
+    given = asyncio.run(storage.service_config(token_url="https://issuer.example/token"))
+    assert (given.issuer, given.token_url) == (None, "https://issuer.example/token")
+
+
+def test_tokens_are_refreshed_for_what_they_were_asked_for(vault: TokenRepository, ada: IssuedToken) -> None:
+    async def run() -> list[str | None]:
+        storage = FusionTokenStorage(vault, ada.hash, URL)
+        await storage.set_client_info(PUBLIC)
+        await storage.set_tokens(TOKENS)
+        resources = [(await storage.service_config()).resource]
+        await storage.check_resource(URL, "https://notes.example/")
+        await storage.set_tokens(TOKENS)
+        later = FusionTokenStorage(vault, ada.hash, URL)
+        await later.set_tokens(TOKENS)  # the SDK's refresh, which looks for no metadata
+        resources.append((await later.service_config()).resource)
+        with pytest.raises(OAuthFlowError):
+            await later.check_resource(URL, "https://other.example/mcp")
+        await later.check_resource(URL, None)
+        await later.set_tokens(TOKENS)
+        return [*resources, (await later.service_config()).resource]
+
+    assert asyncio.run(run()) == [URL, "https://notes.example/", URL]
+
+
 def test_with_its_tenant_it_goes(vault: TokenRepository, ada: IssuedToken) -> None:
     storage = FusionTokenStorage(vault, ada.hash, URL)
     asyncio.run(storage.set_tokens(TOKENS))
@@ -171,8 +235,7 @@ def test_a_clients_secret_is_no_part_of_a_configuration(vault: TokenRepository, 
     asyncio.run(storage.set_client_info(CLIENT))
     with pytest.raises(ConfigError, match="public"):
         asyncio.run(storage.service_config())
-    public = CLIENT.model_copy(update={"client_secret": None, "token_endpoint_auth_method": "none"})
-    asyncio.run(storage.set_client_info(public))
+    asyncio.run(storage.set_client_info(PUBLIC))
     config = asyncio.run(storage.service_config())
     assert (config.client_id, config.issuer, config.resource) == ("client", "https://issuer.example/", URL)
     assert vault.get_credentials(ada.hash, URL, CredentialType.CUSTOM) is not None
