@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import socket
 import subprocess
 import sys
 import time
@@ -13,6 +14,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import httpx2
 import pytest
@@ -22,7 +24,7 @@ from fastmcp.exceptions import ToolError
 
 from fusion_store import IssuedToken, OAuthTokenData, TokenRepository, get_repository
 from tests.auth.provider import Provider, Reply, Request, running_provider
-from tests.integrations.mcp.authorization import hosting
+from tests.integrations.mcp.authorization import Host, hosting
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SERVERS = ["fastapi_service", "flask_app"]
@@ -143,26 +145,83 @@ def test_each_tenant_of_the_fastmcp_server_calls_upstream_with_its_own_token(wor
     assert sorted(request.form["refresh_token"] for request in world.provider.asked("/token")) == ["Ada", "Bob"]
 
 
-def test_the_mcp_client_asks_its_user_once(world: World) -> None:
-    own = world.vault.add_api_token("client")
+class McpClient:
+    """The MCP client's program, run after run, at a server of the test's own."""
+
+    def __init__(self, world: World, host: Host) -> None:
+        self.host = host
+        self.own = world.vault.add_api_token("client")
+        self.command = [sys.executable, str(EXAMPLES / "mcp_client.py"), f"{host.url}/mcp", "whoami"]
+        self.environment = world.environment | {"API_AUTH_KEY": self.own.token}
+        self.answer = f"{host.users['ada'].hash}\n"
+
+    @contextmanager
+    def asking(self) -> Iterator[tuple[subprocess.Popen[str], str]]:
+        """A run that asks its user to open a URL: that."""
+        pipe = subprocess.PIPE
+        with subprocess.Popen(self.command, env=self.environment, stdout=pipe, stderr=pipe, text=True) as run:
+            assert run.stdout is not None
+            said, _, url = run.stdout.readline().partition(" ")
+            try:
+                assert said == "Open"
+                yield run, url.strip()
+            finally:
+                run.kill()
+
+    def consent(self) -> None:
+        """A run whose user consents."""
+        with self.asking() as (run, url):
+            browsed = httpx2.get(url, cookies={"user": "ada"}, follow_redirects=True, timeout=60)
+            assert browsed.text == "You can close this window.\r\n"
+            out, err = run.communicate(timeout=60)
+        assert (out, run.returncode) == (self.answer, 0), err
+
+    def run(self) -> str:
+        return subprocess.run(
+            self.command, env=self.environment, capture_output=True, text=True, check=True, timeout=100
+        ).stdout
+
+
+@pytest.fixture
+def mcp_client(world: World) -> Iterator[McpClient]:
     with get_repository(f"sqlite:///{world.folder}/theirs.db") as theirs, hosting(theirs) as host:
         host.users = {"ada": theirs.add_api_token("Ada")}
-        command = [sys.executable, str(EXAMPLES / "mcp_client.py"), f"{host.url}/mcp", "whoami"]
-        environment = world.environment | {"API_AUTH_KEY": own.token}
+        yield McpClient(world, host)
 
-        with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as first:
-            assert first.stdout is not None
-            said, url = first.stdout.readline().split(" ")
-            assert said == "Open"
-            browsed = httpx2.get(url.strip(), cookies={"user": "ada"}, follow_redirects=True, timeout=60)
-            assert "close this window" in browsed.text
-            assert first.stdout.read() == f"{host.users['ada'].hash}\n"
-        assert first.returncode == 0
-        (asked,) = host.asked
 
-        again = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=100)
-        assert again.stdout == f"{host.users['ada'].hash}\n"
-        assert host.asked == [asked]
+def test_the_mcp_client_asks_its_user_once(mcp_client: McpClient) -> None:
+    mcp_client.consent()
+    (asked,) = mcp_client.host.asked
+    assert mcp_client.run() == mcp_client.answer
+    assert mcp_client.host.asked == [asked]
+
+
+def test_the_mcp_client_that_was_stopped_before_its_user_consented_asks_again(mcp_client: McpClient) -> None:
+    with mcp_client.asking():
+        pass
+    mcp_client.consent()
+
+
+def test_the_mcp_client_asks_again_when_its_grant_has_ended(world: World, mcp_client: McpClient) -> None:
+    mcp_client.consent()
+    token = world.vault.get_oauth_token(mcp_client.own.hash, f"{mcp_client.host.url}/mcp")
+    assert token is not None
+    access = asyncio.run(mcp_client.host.server.load_access_token(token.access_token))
+    assert access is not None
+    asyncio.run(mcp_client.host.server.revoke_token(access))
+    mcp_client.consent()
+    assert mcp_client.run() == mcp_client.answer
+
+
+def test_the_mcp_client_minds_no_other_connections(mcp_client: McpClient) -> None:
+    with mcp_client.asking() as (run, url):
+        back = urlsplit(parse_qs(urlsplit(url).query)["redirect_uri"][0])
+        for sent in (b"", b"nonsense\r\n\r\n", b"GET /favicon.ico HTTP/1.1\r\n\r\n"):
+            with socket.create_connection(("127.0.0.1", back.port or 0)) as browser:
+                browser.sendall(sent)
+        httpx2.get(url, cookies={"user": "ada"}, follow_redirects=True, timeout=60)
+        out, err = run.communicate(timeout=60)
+    assert (out, err) == (mcp_client.answer, "")
 
 
 def test_the_agent_signs_in_once(world: World) -> None:

@@ -97,6 +97,11 @@ class FusionTokenStorage(TokenStorage):
         kept = ServiceCredentials(CredentialType.CUSTOM, data)
         await self._vault.store_credentials(self._tenant_hash, self.service, kept)
 
+    async def forget(self) -> None:
+        """Forget tokens and registration: the SDK registers anew, and asks the user."""
+        await self._vault.delete_oauth_token(self._tenant_hash, self.service)
+        await self._vault.delete_credentials(self._tenant_hash, self.service, CredentialType.CUSTOM)
+
     async def check_resource(self, server_url: str, resource: str | None) -> None:
         """``validate_resource_url=`` of the ``OAuthClientProvider``: its own check, and what it passes is kept.
 

@@ -209,6 +209,22 @@ def test_tokens_are_refreshed_for_what_they_were_asked_for(vault: TokenRepositor
     assert asyncio.run(run()) == [URL, "https://notes.example/", URL]
 
 
+def test_what_is_forgotten_is_gone(vault: TokenRepository, ada: IssuedToken) -> None:
+    async def run() -> None:
+        storage, other = (FusionTokenStorage(vault, ada.hash, url) for url in (URL, f"{URL}2"))
+        for each in (storage, other):
+            await each.set_client_info(CLIENT)
+            await each.set_tokens(TOKENS)
+        for _ in range(2):
+            await storage.forget()
+            assert await storage.get_tokens() is None
+            assert await storage.get_client_info() is None
+        assert await other.get_tokens() is not None
+        assert await other.get_client_info() == CLIENT
+
+    asyncio.run(run())
+
+
 def test_with_its_tenant_it_goes(vault: TokenRepository, ada: IssuedToken) -> None:
     storage = FusionTokenStorage(vault, ada.hash, URL)
     asyncio.run(storage.set_tokens(TOKENS))
