@@ -20,7 +20,7 @@ except ImportError as error:
     raise missing("fastmcp", "fastmcp") from error
 
 from fusion_store.integrations.mcp import FusionGuard
-from fusion_store.integrations.mcp._verifier import Verification, access_token_fields
+from fusion_store.integrations.mcp._verifier import STORE_TIMEOUT, Verification, access_token_fields
 
 if TYPE_CHECKING:
     from pydantic import AnyHttpUrl
@@ -40,7 +40,8 @@ class FusionTokenVerifier(peer.TokenVerifier):
     ``repository`` may be of either kind; it is asked in threads, and stays the caller's to close. Each request is
     checked against it: a deleted token is refused from the next request on.
 
-    While the store can't answer, ``verify_token`` raises, and as ``auth=`` this brings the ``FusionGuard`` that makes a
+    While the store can't answer, or doesn't within ``store_timeout`` seconds (None: however long it takes),
+    ``verify_token`` raises, and as ``auth=`` this brings the ``FusionGuard`` that makes a
     503 of it. ``MultiAuth`` and ``RemoteAuthProvider`` don't ask their verifiers for middleware: with these, put the
     guard around the application, ``FusionGuard(server.http_app())``, or clients are told 401 or 500.
     """
@@ -52,9 +53,10 @@ class FusionTokenVerifier(peer.TokenVerifier):
         required_scopes: list[str] | None = None,
         base_url: AnyHttpUrl | str | None = None,
         resource_base_url: AnyHttpUrl | str | None = None,
+        store_timeout: float | None = STORE_TIMEOUT,
     ) -> None:
         super().__init__(base_url, required_scopes, resource_base_url)
-        self._verification = Verification(repository)
+        self._verification = Verification(repository, store_timeout)
 
     async def verify_token(self, token: str) -> peer.AccessToken | None:
         """Who the token stands for; None where it isn't live."""

@@ -28,7 +28,7 @@ from fusion_store.integrations.mcp._clients import Clients
 from fusion_store.integrations.mcp._consent import Asked, ConsentRequest, Tickets, asked_scopes, consent_request
 from fusion_store.integrations.mcp._grants import Ended, Grant, Grants, Name, Tokens, code_string, grant_name, read_code
 from fusion_store.integrations.mcp._registrations import MAX_UNUSED_CLIENTS, Registrations
-from fusion_store.integrations.mcp._verifier import Verification, access_token_fields, whole_seconds
+from fusion_store.integrations.mcp._verifier import STORE_TIMEOUT, Verification, access_token_fields, whole_seconds
 
 _CODE: Final = "mcp.code"
 _MAX_REQUEST_BYTES: Final = 4096
@@ -97,7 +97,8 @@ class FusionAuthorizationServer(OAuthAuthorizationServerProvider[GrantedCode, Gr
     Clients, codes and grants lie in the vault, all that is secret in payloads, which an encrypted vault seals. With
     ``issuer=settings.issuer_url`` of the ``AuthSettings`` redirects name it (RFC 9207); clients compare it letter by
     letter. ``repository`` may be of either kind, and stays the caller's to close. While the store can't answer, its
-    error is raised; with ``FusionGuard`` around the application the client is answered 503.
+    error is raised; with ``FusionGuard`` around the application the client is answered 503. The check of a
+    bearer token waits for ``store_timeout`` seconds at most.
     """
 
     def __init__(
@@ -109,12 +110,15 @@ class FusionAuthorizationServer(OAuthAuthorizationServerProvider[GrantedCode, Gr
         resource: AnyHttpUrl | str | None = None,
         lifetimes: Lifetimes | None = None,
         max_unused_clients: int = MAX_UNUSED_CLIENTS,
+        store_timeout: float | None = STORE_TIMEOUT,
         clock: Callable[[], datetime] | None = None,
     ) -> None:
         last = lifetimes or Lifetimes()
         clock = clock or _now
-        self._verification = Verification(repository)
-        self._vault = self._verification.vault
+        if not isinstance(repository, AsyncTokenRepository):
+            repository = AsyncTokenRepository(repository)
+        self._vault = repository
+        self._verification = Verification(repository, store_timeout)
         self._ask = consent
         self._issuer = None if issuer is None else str(issuer)
         self._resource = None if resource is None else str(resource)

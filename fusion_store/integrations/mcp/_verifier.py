@@ -3,28 +3,37 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from functools import partial
+from typing import Any, Final
 
 from mcp.server.auth.provider import AccessToken, TokenVerifier
 
 from fusion_store._async import AsyncTokenRepository
 from fusion_store._interface import TokenRepository
+from fusion_store._recall import recall_of
 from fusion_store._values import APITokenMetadata
+from fusion_store.http._threads import StoreThreads
 from fusion_store.integrations._failures import NotedFailures
+
+STORE_TIMEOUT: Final = 5.0
 
 
 class Verification:
-    """What every verifier does alike: ask a vault of either kind who a token belongs to."""
+    """What every verifier does alike: ask a vault of either kind who a token belongs to, in threads of its own.
 
-    def __init__(self, repository: TokenRepository | AsyncTokenRepository) -> None:
-        if not isinstance(repository, AsyncTokenRepository):
-            repository = AsyncTokenRepository(repository)
-        self.vault: AsyncTokenRepository = repository
+    It waits for ``store_timeout`` seconds at most; None: for as long as it takes.
+    """
+
+    def __init__(self, repository: TokenRepository | AsyncTokenRepository, store_timeout: float | None) -> None:
+        self._vault = repository.repository if isinstance(repository, AsyncTokenRepository) else repository
+        self._recall = recall_of(self._vault)
+        self._threads = StoreThreads(store_timeout)
 
     async def find_caller(self, token: str) -> APITokenMetadata | None:
         """The metadata of a live token; a failure of the store is told to the guard, and raised."""
         with NotedFailures():
-            return await self.vault.validate_api_token(token)
+            known = self._recall(token)
+            return await self._threads.run(partial(self._vault.validate_api_token, token)) if known is None else known
 
 
 def access_token_fields(token: str, caller: APITokenMetadata) -> dict[str, Any]:
@@ -52,16 +61,19 @@ class FusionTokenVerifier(TokenVerifier):
     binds a session to client, issuer and subject, so that a session belongs to one token of one tenant.
 
     ``repository`` may be of either kind; it is asked in threads, and stays the caller's to close. Each request is
-    checked against it: a deleted token is refused from the next request on. While the store can't answer,
-    ``verify_token`` raises the vault's error; with ``FusionGuard`` around the application the client is answered 503.
+    checked against it: a deleted token is refused from the next request on. While the store can't answer, or doesn't
+    within ``store_timeout`` seconds (None: however long it takes), ``verify_token`` raises the vault's error; with
+    ``FusionGuard`` around the application the client is answered 503.
 
     Every live API token of the vault is taken, whatever server it was issued for: leave
     ``AuthSettings.validate_token_resource`` False. Servers that share a vault and must not take each other's tokens
     use ``FusionAuthorizationServer``.
     """
 
-    def __init__(self, repository: TokenRepository | AsyncTokenRepository) -> None:
-        self._verification = Verification(repository)
+    def __init__(
+        self, repository: TokenRepository | AsyncTokenRepository, *, store_timeout: float | None = STORE_TIMEOUT
+    ) -> None:
+        self._verification = Verification(repository, store_timeout)
 
     async def verify_token(self, token: str) -> AccessToken | None:
         """Who the token stands for; None where it isn't live."""
