@@ -43,7 +43,9 @@ class AuthManager:
     """Hands out handles that are bound to one tenant each.
 
     - ``repository``: sync or async; it is not closed with the manager.
-    - ``strategies``: by type; by default the built-in ones and those of installed packages.
+    - ``strategies``: by type; by default the built-in ones, and those of installed packages, which are looked through
+      when a type is first asked for that isn't built in. A host whose loop mustn't wait for that once passes
+      ``find_strategies()``.
     - ``http``: what speaks to providers; by default one of its own, closed with the manager.
     - ``services``: configurations by service, for calls that are given none.
     - ``observers``: told of every request for a new token.
@@ -66,12 +68,13 @@ class AuthManager:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         from fusion_store.auth._http import HTTP
-        from fusion_store.auth._strategies import find_strategies
+        from fusion_store.auth._strategies import built_in
 
         if not isinstance(repository, AsyncTokenRepository):
             repository = AsyncTokenRepository(repository)
         self.repository: AsyncTokenRepository = repository
-        self.strategies = dict(find_strategies() if strategies is None else strategies)
+        self.strategies = dict(built_in() if strategies is None else strategies)
+        self._looks_for_more = strategies is None
         self.services = dict(services or {})
         self.clock = clock or _now
         self.sleep = sleep
@@ -93,6 +96,11 @@ class AuthManager:
 
     def strategy(self, config: ServiceConfig) -> Strategy:
         """The strategy of a configuration; ``ConfigError`` naming the known ones when there is none."""
+        from fusion_store.auth._strategies import find_strategies
+
+        if config.type not in self.strategies and self._looks_for_more:
+            self.strategies = find_strategies() | self.strategies
+            self._looks_for_more = False
         strategy = self.strategies.get(config.type)
         if strategy is None:
             raise ConfigError(f"unknown type {config.type!r}; known: {', '.join(sorted(self.strategies))}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from base64 import b64encode
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -18,7 +19,7 @@ import fusion_store.integrations.fastmcp
 import fusion_store.integrations.httpx
 import fusion_store.integrations.httpx2
 import fusion_store.integrations.mcp
-from fusion_store.auth import AuthManager, Tenant, find_strategies
+from fusion_store.auth import AuthManager, ServiceConfig, Tenant
 from fusion_store.integrations.authlib import token_getter
 from fusion_store.integrations.key_value import FusionKeyValueStore
 from fusion_store.integrations.mcp import FusionTokenStorage
@@ -101,13 +102,30 @@ def test_getting_a_token_does_not_block_it_either(world: World, adapter: Adapter
     run(world, adapter)
 
 
+def test_a_secret_in_a_file_is_read_beside_the_loop(world: World, tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.touch(mode=0o600)
+    secret.write_text("s")
+    world.config = ServiceConfig(
+        type="oauth2_external",
+        client_id=f"file:{secret}",
+        client_secret=f"file:{secret}",
+        token_url=world.provider.url("/token"),
+    )
+    world.store(timedelta(seconds=-1))
+
+    run(world, with_httpx2)
+
+    (asked,) = world.provider.asked("/token")
+    assert asked.headers["authorization"] == f"Basic {b64encode(b's:s').decode()}"
+
+
 def run(world: World, adapter: Adapter) -> None:
-    # Once in a process: the clients load their transports, and packages are looked through for strategies.
+    # Once in a process: the clients load their transports.
     httpx.AsyncClient(), httpx2.AsyncClient()
-    strategies = find_strategies()
 
     async def use() -> None:
-        async with AuthManager(world.vault, strategies) as manager:
+        async with AuthManager(world.vault) as manager:
             assert await adapter(world, manager.tenant_of(world.tenant_hash))
 
     with blockbuster_ctx():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from typing import Final
 
@@ -30,12 +31,13 @@ class AuthorizationCode(OAuth2Strategy):
         ``AuthError`` when the user refuses or takes longer than five minutes.
         """
         url = await endpoint(config, context, "authorization_url")
+        client_id = await asyncio.to_thread(config.find_client_id)
         state, verifier = secrets.token_urlsafe(32), secrets.token_urlsafe(48)
         async with Loopback(config.redirect_uri, state) as loopback:
             query = {
                 **config.authorization_parameters,
                 "response_type": "code",
-                "client_id": config.find_client_id(),
+                "client_id": client_id,
                 "redirect_uri": loopback.redirect_uri,
                 **scope(config.scopes),
                 **resource(config),

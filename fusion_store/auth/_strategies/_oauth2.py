@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
@@ -114,11 +115,12 @@ async def _client(config: ServiceConfig, context: AuthContext, read: Callable[[A
     except ImportError:
         raise missing("Authlib or httpx2") from None
 
-    secret = config.find_client_secret()
+    # References may be to files.
+    secret = await asyncio.to_thread(config.find_client_secret)
     return OAuthClient(
         context.http,
         read,
-        client_id=config.find_client_id(),
+        client_id=await asyncio.to_thread(config.find_client_id),
         client_secret=secret,
         token_endpoint_auth_method=await _client_auth(config, context, secret),
     )

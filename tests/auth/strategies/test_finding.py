@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from fusion_store import ConfigError, OAuthTokenData
-from fusion_store.auth import AuthContext, RequestAuth, Secret, ServiceConfig, Strategy
+from fusion_store import ConfigError, OAuthTokenData, get_repository
+from fusion_store.auth import AuthContext, AuthManager, RequestAuth, Secret, ServiceConfig, Strategy
 from fusion_store.auth._strategies import built_in, find_strategies
 
 TYPES = [
@@ -68,6 +68,17 @@ def test_another_package_s_strategy_is_found(monkeypatch: pytest.MonkeyPatch, na
     found = registered(monkeypatch, "theirs", f"{__name__}:{name}")
     assert isinstance(found["theirs"], Theirs)
     assert sorted(found) == sorted([*TYPES, "theirs"])
+
+
+def test_a_manager_looks_for_what_is_not_built_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    registered(monkeypatch, "theirs", f"{__name__}:Theirs")
+    with get_repository("memory://") as vault:
+        manager = AuthManager(vault)
+        assert isinstance(manager.strategy(ServiceConfig(type="theirs")), Theirs)
+        with pytest.raises(ConfigError, match=r"known: .*theirs"):
+            manager.strategy(ServiceConfig(type="unknown"))
+        with pytest.raises(ConfigError, match="unknown type 'theirs'; known: bearer"):
+            AuthManager(vault, {"bearer": built_in()["bearer"]}).strategy(ServiceConfig(type="theirs"))
 
 
 def test_a_built_in_strategy_is_never_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
