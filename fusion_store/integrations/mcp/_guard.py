@@ -19,9 +19,10 @@ class FusionGuard:
     """Around an MCP server's ASGI application: answers 503 with ``Retry-After`` while the store can't be asked.
 
     On its own the SDK answers 500 when a verifier or an authorization server raises, and a verifier among several
-    (FastMCP's ``MultiAuth``) is passed over, so that the client is told 401 and throws its token away. Whatever
-    the vault's verifiers, authorization server and key-value store raised during the request, of a 401, a 500 or an
-    exception this makes a 503. Every other answer passes: where another verifier knew the token, the request goes on.
+    (FastMCP's ``MultiAuth``) is passed over, so that the client is told 401 and throws its token away. Where the
+    store failed (``StoreError``, ``EncryptionError``) the vault's verifiers, authorization server or key-value
+    store during the request, this makes a 503 of a 401, a 500 or an exception. Every other answer passes: where
+    another verifier knew the token, the request goes on.
     """
 
     def __init__(self, app: ASGIApp) -> None:
