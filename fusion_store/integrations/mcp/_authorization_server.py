@@ -21,7 +21,7 @@ from mcp.shared.auth import OAuthClientInformationFull, OAuthToken
 from pydantic import AnyHttpUrl, ValidationError
 
 from fusion_store._async import AsyncTokenRepository
-from fusion_store._errors import AuthError, EncryptionError, InvalidInput, StoreError, TenantNotFound
+from fusion_store._errors import AuthError, EncryptionError, InvalidInput, StoreError, TenantNotFound, VersionConflict
 from fusion_store._interface import TokenRepository
 from fusion_store.integrations._failures import NotedFailures
 from fusion_store.integrations.mcp._clients import Clients
@@ -225,6 +225,12 @@ class FusionAuthorizationServer(OAuthAuthorizationServerProvider[GrantedCode, Gr
             return None
         asked, scopes = Asked.model_validate_json(taken.payload["asked"]), taken.payload["scopes"]
         params = asked.params
+        grant = Grant(name, asked.client_id, tuple(scopes), params.resource, expires_at=taken.expires_at)
+        try:
+            with NotedFailures():
+                grant = await self._grants.prepare(grant)
+        except TenantNotFound:
+            return None
         return GrantedCode(
             code=authorization_code,
             client_id=asked.client_id,
@@ -235,7 +241,7 @@ class FusionAuthorizationServer(OAuthAuthorizationServerProvider[GrantedCode, Gr
             redirect_uri_provided_explicitly=params.redirect_uri_provided_explicitly,
             resource=params.resource,
             subject=_subject(name),
-            grant=Grant(name, asked.client_id, tuple(scopes), params.resource),
+            grant=grant,
         )
 
     async def exchange_authorization_code(
@@ -250,6 +256,8 @@ class FusionAuthorizationServer(OAuthAuthorizationServerProvider[GrantedCode, Gr
                 )
             except TenantNotFound:
                 raise TokenError("invalid_grant", "the tenant is gone") from None
+            except VersionConflict:
+                raise TokenError("invalid_grant", "the code was used again") from None
             except InvalidInput:
                 raise _too_many_scopes() from None
         return self._token(tokens)

@@ -120,8 +120,15 @@ class Grants:
             return None
         return grant
 
+    async def prepare(self, grant: Grant) -> Grant:
+        """A grant without tokens, which ends where its code is used again before it begins.
+
+        ``TenantNotFound`` where its tenant is gone.
+        """
+        return replace(grant, version=(await self._write(grant)).version)
+
     async def begin(self, grant: Grant, *, with_refresh: bool) -> Tokens:
-        """The first tokens of a new grant. ``TenantNotFound`` where its tenant is gone."""
+        """The first tokens of a prepared grant. ``TenantNotFound``; ``VersionConflict`` where it has ended already."""
         access = await self._issue(grant, grant.scopes)
         return await self._store(grant, access, with_refresh=with_refresh)
 
@@ -196,7 +203,7 @@ class Grants:
                 raise
         return Tokens(access, _refresh_token(grant.name, secret) if secret else None)
 
-    async def _write(self, grant: Grant) -> None:
+    async def _write(self, grant: Grant) -> ServiceCredentials:
         data = {
             "client_id": grant.client_id,
             "scopes": list(grant.scopes),
@@ -205,7 +212,7 @@ class Grants:
             "access_expires_at": grant.access_expires_at,
             "refresh": grant.refresh,
         }
-        await self._vault.store_credentials(
+        return await self._vault.store_credentials(
             grant.name.tenant_hash,
             _PREFIX + grant.name.family,
             ServiceCredentials(CredentialType.CUSTOM, data, grant.expires_at),

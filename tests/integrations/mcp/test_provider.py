@@ -153,6 +153,24 @@ def test_a_user_may_consent_to_less_but_not_to_more(vault: TokenRepository, ada:
     asyncio.run(run())
 
 
+def test_a_code_that_is_used_again_before_its_first_exchange_ends_is_good_for_nothing(
+    vault: TokenRepository, ada: IssuedToken
+) -> None:
+    async def run() -> None:
+        server = make(vault)
+        await server.register_client(CLIENT)
+        code = code_in(await server.approve(await server.authorize(CLIENT, PARAMS), ada.hash))
+        taken = await server.load_authorization_code(CLIENT, code)
+        assert taken is not None
+        assert await server.load_authorization_code(CLIENT, code) is None
+        with pytest.raises(TokenError) as refused:
+            await server.exchange_authorization_code(CLIENT, taken)
+        assert refused.value.error == "invalid_grant"
+        assert vault.list_credentials(ada.hash) == {}
+
+    asyncio.run(run())
+
+
 def test_a_code_is_good_for_no_other_tenant(vault: TokenRepository, ada: IssuedToken) -> None:
     eve = vault.add_api_token("Eve")
 
