@@ -25,7 +25,9 @@ class Verification:
     """
 
     def __init__(self, repository: TokenRepository | AsyncTokenRepository, store_timeout: float | None) -> None:
-        self._vault = repository.repository if isinstance(repository, AsyncTokenRepository) else repository
+        if not isinstance(repository, AsyncTokenRepository):
+            repository = AsyncTokenRepository(repository)
+        self._vault = repository.repository
         self._recall = recall_of(self._vault)
         self._threads = StoreThreads(store_timeout)
 

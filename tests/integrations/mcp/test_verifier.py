@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mcp.server.auth.provider import principal_components
 
-from fusion_store import AsyncTokenRepository, IssuedToken, StoreClosed, TokenRepository
+from fusion_store import AsyncTokenRepository, ConfigError, IssuedToken, StoreClosed, TokenRepository
 from fusion_store.http._asgi import Receive, Scope, Send
 from fusion_store.integrations.mcp import FusionGuard, FusionTokenVerifier
 from tests.http.servers import call, serve
@@ -40,6 +40,11 @@ def test_a_token_is_described_by_its_public_ids(vault: TokenRepository, ada: Iss
     assert token.expires_at == int(expires_at.timestamp())
     assert token.claims == {"tenant": ada.hash}
     assert principal_components(token) == (second.metadata.token_id, None, ada.metadata.tenant_id)
+
+
+def test_what_is_no_repository_is_refused_where_it_is_handed_in() -> None:
+    with pytest.raises(ConfigError, match="get_repository"):
+        FusionTokenVerifier("memory://")  # type: ignore[arg-type]
 
 
 def test_a_token_without_expiry_has_none(vault: TokenRepository, ada: IssuedToken) -> None:
