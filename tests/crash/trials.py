@@ -33,8 +33,13 @@ class Trial(NamedTuple):
     afterwards: str | None
     calls: list[str]
     """The system calls on the store's files, of the thread that made most of them."""
-    failed: list[str]
-    """Those that the injection made fail, as strace writes them, with the paths of their descriptors."""
+    log: list[str]
+    """What strace wrote, with the paths of descriptors."""
+
+    @property
+    def failed(self) -> list[str]:
+        """The system calls that the injection made fail, as they stand in the log."""
+        return list(_failed(self.log))
 
     @property
     def is_acknowledged(self) -> bool:
@@ -186,7 +191,7 @@ class Worker:
         lines = self._log.read_text(errors="replace").splitlines()
         calls = [found.groups() for found in map(_is_call, lines) if found]
         busiest = Counter(pid for pid, _ in calls).most_common(1)
-        return [name for pid, name in calls if pid == busiest[0][0]], list(_failed(lines))
+        return [name for pid, name in calls if pid == busiest[0][0]], lines
 
     def _begin(self, store: Store, operation: str, facts: Facts) -> int:
         task = {"kind": store.kind, "folder": str(store.folder), "operation": operation, "facts": asdict(facts)}
