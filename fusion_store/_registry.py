@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
     from fusion_store.audit import AuditOptions
-    from fusion_store.backend import Backend, RecordRepository
+    from fusion_store.backend import Backend, OpenOptions, RecordRepository
     from fusion_store.layers import CacheOptions, KeyProvider, Keyring
 
 ENTRY_POINT_GROUP: Final = "fusion_store.backends"
@@ -98,10 +98,8 @@ def get_repository(
     keyring = find_keyring(encryption_keys)
     options = _find_audit_options(audit)
     backend, parsed = find_backend(url)
-    repository = backend.open(parsed, OpenOptions(create, token_prefix, clock))
+    repository = _open(backend, parsed, OpenOptions(create, token_prefix, clock), options)
     try:
-        if options is not None:
-            options.apply(repository)
         outermost = _cached(_encrypted(repository, keyring), cache)
         if options is not None:
             outermost.attempts = options.recorder()
@@ -109,6 +107,33 @@ def get_repository(
     except BaseException:
         repository.close()
         raise
+
+
+def open_storage(
+    backend: Backend, url: StoreURL, *, create: bool = False, start_audit: bool = False
+) -> RecordRepository:
+    """Open the repository below all layers, for what works on records as they are stored.
+
+    Its changes go to the sink that the environment names. ``start_audit``: the store begins to record them, where
+    ``FUSION_STORE_AUDIT`` is ``on``; leave it out where nothing is to be changed. Raises as ``get_repository``.
+    """
+    from fusion_store.backend import OpenOptions
+
+    options = _find_audit_options(None)
+    if options is not None and not start_audit:
+        options = options._replace(enable=False)
+    return _open(backend, url, OpenOptions(create), options)
+
+
+def _open(backend: Backend, url: StoreURL, options: OpenOptions, audit: AuditOptions | None) -> RecordRepository:
+    repository = backend.open(url, options)
+    try:
+        if audit is not None:
+            audit.apply(repository)
+    except BaseException:
+        repository.close()
+        raise
+    return repository
 
 
 def _encrypted(repository: RecordRepository, keyring: Keyring | None) -> RecordRepository:

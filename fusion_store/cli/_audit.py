@@ -43,7 +43,7 @@ def status(ctx: typer.Context) -> None:
     from fusion_store import audit
 
     session: Session = ctx.obj
-    with _storage(session) as storage:
+    with session.open_storage() as storage:
         _report(session, audit.settings(storage))
 
 
@@ -63,7 +63,7 @@ def enable(
 
     session: Session = ctx.obj
     span: timedelta | None = None if keep is None else duration("--keep", keep)
-    with _storage(session) as storage:
+    with session.open_storage() as storage:
         _report(session, audit.enable(storage, keep=span))
 
 
@@ -76,7 +76,7 @@ def disable(ctx: typer.Context, yes: Yes = False) -> None:
     from fusion_store import audit
 
     session: Session = ctx.obj
-    with _storage(session) as storage:
+    with session.open_storage() as storage:
         if audit.settings(storage) is not None:
             confirm(session.output, ["From now on nobody can tell who changed what."], yes=yes)
             audit.disable(storage)
@@ -99,7 +99,7 @@ def list_(
         raise CommandError("--store and --tenant exclude each other", "give one of them")
     from fusion_store.audit import document
 
-    with _storage(session) as storage:
+    with session.open_storage() as storage:
         chain = "" if store else None if tenant is None else resolve_tenant(storage, tenant, partial(_chains, storage))
         records = _records(storage, chain)
         session.output.records(records, document, _COLUMNS, _row, empty="No audit records found.")
@@ -120,7 +120,7 @@ def export(
     from fusion_store.audit import line
 
     session: Session = ctx.obj
-    with _storage(session) as storage, _target(path) as write:
+    with session.open_storage() as storage, _target(path) as write:
         number = 0
         with storage.guard:
             for chain in storage.audit_chains():
@@ -147,7 +147,7 @@ def verify(
 
     session: Session = ctx.obj
     output = session.output
-    with _storage(session) as storage, output.working("Verifying"):
+    with session.open_storage() as storage, output.working("Verifying"):
         report = audit.verify(storage, anchor)
     if output.json:
         faults = [_fault_document(fault) for fault in report.faults]
@@ -175,18 +175,9 @@ def anchor(
     from fusion_store import audit
 
     session: Session = ctx.obj
-    with _storage(session) as storage, session.output.working("Writing the anchor"):
+    with session.open_storage() as storage, session.output.working("Writing the anchor"):
         chains = audit.write_anchor(storage, path)
     session.output.result({"path": str(path), "chains": chains}, f"The ends of {chains} chains written to {path}")
-
-
-@contextmanager
-def _storage(session: Session) -> Iterator[RecordRepository]:
-    from fusion_store.backend import OpenOptions
-
-    backend, url = session.backend()
-    with backend.open(url, OpenOptions(create=False)) as storage:
-        yield storage
 
 
 def _report(session: Session, settings: AuditSettings | None) -> None:

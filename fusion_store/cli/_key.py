@@ -71,7 +71,7 @@ def status(ctx: typer.Context) -> None:
 
     session: Session = ctx.obj
     keyring = _keyring(session)
-    with _storage(session) as storage, session.output.progress("Reading") as progress:
+    with session.open_storage() as storage, session.output.progress("Reading") as progress:
         counts = count_seals(storage, progress)
     session.output.records(
         list(_seal_documents(counts, keyring)),
@@ -96,7 +96,10 @@ def rotate(ctx: typer.Context, dry_run: DryRun = False) -> None:
 
     session: Session = ctx.obj
     keyring = _needed_keyring(session)
-    with _storage(session) as storage, _counted(session, storage, "Sealing") as progress:
+    with (
+        session.open_storage(start_audit=not dry_run) as storage,
+        _counted(session, storage, "Sealing") as progress,
+    ):
         outcome = rotate_keys(storage, keyring, dry_run=dry_run, progress=progress)
     _report(session, outcome, keyring, dry_run=dry_run)
 
@@ -127,7 +130,10 @@ def convert(
             else "Every secret will lie in the store in plain text."
         )
         confirm(session.output, [warning], yes=yes)
-    with _storage(session) as storage, _counted(session, storage, "Converting") as progress:
+    with (
+        session.open_storage(start_audit=not dry_run) as storage,
+        _counted(session, storage, "Converting") as progress,
+    ):
         outcome = convert_store(storage, keyring, to=mode, dry_run=dry_run, progress=progress)
     _report(session, outcome, keyring, dry_run=dry_run)
 
@@ -145,15 +151,6 @@ def _needed_keyring(session: Session) -> Keyring:
     if keyring is None:
         raise WrongKey("this needs the store's keys: set FUSION_STORE_KEYS or FUSION_STORE_KEY_FILE")
     return keyring
-
-
-@contextmanager
-def _storage(session: Session) -> Iterator[RecordRepository]:
-    from fusion_store.backend import OpenOptions
-
-    backend, url = session.backend()
-    with backend.open(url, OpenOptions(create=False)) as storage:
-        yield storage
 
 
 @contextmanager

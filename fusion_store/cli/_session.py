@@ -12,7 +12,7 @@ from fusion_store.cli._errors import PlaceError
 from fusion_store.cli._output import Output
 
 if TYPE_CHECKING:
-    from fusion_store.backend import Backend, StoreURL
+    from fusion_store.backend import Backend, RecordRepository, StoreURL
     from fusion_store.layers import Keyring
 
 
@@ -54,6 +54,17 @@ class Session:
         from fusion_store._registry import find_keyring
 
         return find_keyring()
+
+    def open_storage(
+        self, place: tuple[Backend, StoreURL] | None = None, *, create: bool = False, start_audit: bool = False
+    ) -> RecordRepository:
+        """The repository below all layers, for a ``with`` block; at ``place``, else where the global options say.
+
+        ``start_audit``: for commands that change the store; see ``fusion_store._registry.open_storage``.
+        """
+        from fusion_store._registry import open_storage
+
+        return open_storage(*(place or self.backend()), create=create, start_audit=start_audit)
 
     def backend(self) -> tuple[Backend, StoreURL]:
         """What opens the store and moves its schema, without opening it."""

@@ -47,7 +47,10 @@ def copy_store(ctx: typer.Context, source: From, destination: To, merge: Merge =
     ends = [_find(session, text) for text in (source, destination)]
     if _name(ends[0][1]) == _name(ends[1][1]):
         raise CommandError("source and destination are the same store", "name two")
-    with _open(ends[0]) as here, _open(ends[1], create=True) as there:
+    with (
+        session.open_storage(ends[0]) as here,
+        session.open_storage(ends[1], create=True, start_audit=True) as there,
+    ):
         began = time.monotonic()
         with _bar(session, "Copying", here) as bar, _resumable(session.output, bar) as progress:
             report = copy(here, there, name=_name(ends[0][1]), merge=merge, progress=progress)
@@ -67,7 +70,7 @@ def verify_stores(ctx: typer.Context, source: From, destination: To) -> None:
     session: Session = ctx.obj
     output = session.output
     ends = [_find(session, text) for text in (source, destination)]
-    with _open(ends[0]) as here, _open(ends[1]) as there:
+    with session.open_storage(ends[0]) as here, session.open_storage(ends[1]) as there:
         began = time.monotonic()
         with _bar(session, "Comparing", here) as progress:
             report = verify(here, there, progress=progress)
@@ -117,7 +120,7 @@ def dump_store(
 
     session: Session = ctx.obj
     refuse_stdout(path)
-    with _open(session.backend()) as here:
+    with session.open_storage() as here:
         began = time.monotonic()
         with _bar(session, "Dumping", here) as progress:
             report = dump(here, path, progress=progress)
@@ -151,7 +154,7 @@ def restore_store(
         found = Dump(path)
     with (
         found,
-        _open(session.backend(), create=True) as there,
+        session.open_storage(create=True, start_audit=True) as there,
         output.progress("Restoring", found.trailer.tenants) as bar,
         _resumable(output, bar) as progress,
     ):
@@ -186,15 +189,6 @@ def _name(url: StoreURL) -> str:
     if not url.host and len(path) > 1:
         path = str(Path(path[1:]).resolve())
     return f"{url.scheme}://{url.username or ''}@{url.host or ''}:{url.port or ''}{path}"
-
-
-@contextmanager
-def _open(end: tuple[Backend, StoreURL], *, create: bool = False) -> Iterator[RecordRepository]:
-    from fusion_store.backend import OpenOptions
-
-    backend, url = end
-    with backend.open(url, OpenOptions(create=create)) as storage:
-        yield storage
 
 
 @contextmanager

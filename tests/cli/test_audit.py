@@ -12,6 +12,8 @@ import pytest
 
 from fusion_store import get_repository
 from fusion_store.backend import TenantRecord
+from fusion_store.cli import run
+from fusion_store.layers import Key
 from tests.cli.conftest import CLI
 
 
@@ -120,3 +122,62 @@ def test_purge_says_how_many_records_it_cut_off(cli: CLI) -> None:
     cli.json("audit", "enable", "--keep", "365d")
     assert cli.json("purge")["audit_records"] == 0
     assert "Audit records:  0" in cli("purge").out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "action"),
+    [
+        (("audit", "enable", "--keep", "30d"), "audit.enable"),
+        (("audit", "disable", "--yes"), "audit.disable"),
+        (("key", "convert", "--to", "encrypted", "--yes"), "key.reseal"),
+        (("key", "rotate"), "key.reseal"),
+        (("restore", "--merge", "DUMP"), "records.import"),
+        (("copy", "--merge", "OTHER", "STORE"), "records.import"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_no_command_changes_anything_past_the_sink(
+    cli: CLI, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], action: str
+) -> None:
+    tenant = cli.json("token", "add")["tenant_hash"]
+    cli("oauth", "store", "github", "--tenant", tenant, stdin="gho_secret")
+    dump, other = str(tmp_path / "dump"), f"sqlite:///{tmp_path}/other.db"
+    assert cli("token", "add", url=other).code == cli("dump", dump, url=other).code == 0
+    monkeypatch.setenv("FUSION_STORE_KEYS", (old := Key.generate()).reveal())
+    if arguments == ("key", "rotate"):
+        cli.json("key", "convert", "--to", "encrypted", "--yes")
+        monkeypatch.setenv("FUSION_STORE_KEYS", f"{Key.generate().reveal()},{old.reveal()}")
+    cli.json("audit", "enable")
+    before = cli("audit", "export").out
+    words = [{"DUMP": dump, "OTHER": other, "STORE": cli.url}.get(word, word) for word in arguments]
+    given = ["--json", *words] if arguments[0] == "copy" else ["--json", "--url", cli.url, *words]
+    sink = tmp_path / "sink" / "changes"
+    monkeypatch.setenv("FUSION_STORE_AUDIT_SINK", str(sink))
+
+    refused = run(given)
+    after_refusal = cli("audit", "export").out
+    sink.parent.mkdir()
+    made = run(given)
+
+    assert (refused, made) == (5, 0)
+    assert after_refusal == before
+    told = sink.read_text().splitlines()
+    assert action in {json.loads(line)["action"] for line in told}
+    assert sorted(told) == sorted(set(cli("audit", "export").out.splitlines()) - set(before.splitlines()))
+
+
+def test_the_environment_turns_it_on_in_what_a_command_fills_and_nowhere_else(
+    cli: CLI, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cli.json("token", "add")
+    monkeypatch.setenv("FUSION_STORE_AUDIT", "on")
+    restored, copied = (f"sqlite:///{tmp_path}/{name}.db" for name in ("restored", "copied"))
+
+    assert cli("dump", str(tmp_path / "dump")).code == 0
+    assert cli("restore", str(tmp_path / "dump"), url=restored).code == 0
+    assert run(["copy", cli.url, copied]) == 0
+    assert run(["verify", cli.url, copied]) == 0
+
+    for url, enabled in ((cli.url, False), (restored, True), (copied, True)):
+        assert json.loads(cli("--json", "audit", "status", url=url).out)["enabled"] is enabled
+    assert json.loads(cli("audit", "export", url=restored).out.splitlines()[-1])["action"] == "records.import"
