@@ -100,7 +100,7 @@ def get_repository(
     backend, parsed = find_backend(url)
     repository = _open(backend, parsed, OpenOptions(create, token_prefix, clock), options)
     try:
-        outermost = _cached(_encrypted(repository, keyring), cache)
+        outermost = _cached(encrypted(repository, keyring), cache)
         if options is not None:
             outermost.attempts = options.recorder()
         return outermost
@@ -136,7 +136,8 @@ def _open(backend: Backend, url: StoreURL, options: OpenOptions, audit: AuditOpt
     return repository
 
 
-def _encrypted(repository: RecordRepository, keyring: Keyring | None) -> RecordRepository:
+def encrypted(repository: RecordRepository, keyring: Keyring | None) -> RecordRepository:
+    """The repository as ``get_repository`` wraps it for these keys, or for none; raises as it does."""
     from fusion_store.backend import ENCRYPTION_MARK, Mode, holds_records, mode_of
 
     if keyring is None:

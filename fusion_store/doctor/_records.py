@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-from fusion_store._errors import CorruptRecord, EncryptionError, WrongKey
+from fusion_store._errors import CorruptRecord, EncryptionError
 from fusion_store._records import APITokenRecord, AuthCodeRecord, Kind, Record, SecretRecord, TenantRecord
 from fusion_store.auth import REJECTED
-from fusion_store.backend import RecordRepository, check_record, read_oauth_token
+from fusion_store.backend import RecordRepository, read_oauth_token
 from fusion_store.doctor._finding import Finding
 from fusion_store.layers import EncryptedTokenRepository, Keyring
 from fusion_store.layers._seal import seal_of
@@ -40,7 +40,8 @@ class _Group:
 class RecordSurvey:
     """What a store's records say at ``now``, microseconds since 1970; ``unused_for`` in microseconds.
 
-    Payloads are opened where ``keyring``, or a plain store, allows it.
+    OAuth tokens are opened where ``keyring``, or a plain store, allows it. What is corrupt is passed over: that is for
+    ``check``.
     """
 
     def __init__(self, now: int, unused_for: int, keyring: Keyring | None) -> None:
@@ -51,9 +52,8 @@ class RecordSurvey:
         self.records = 0
         self.new_records = 0
         self.oldest = now
-        self.unread_payloads = 0
         self._unused, self._endless, self._expired = _Group(), _Group(), _Group()
-        self._dead, self._corrupt = _Group(), _Group()
+        self._dead = _Group()
         self._seals: Counter[str | None] = Counter()
 
     def run(self, repository: RecordRepository, progress: Progress | None = None) -> None:
@@ -62,8 +62,6 @@ class RecordSurvey:
         while True:
             with repository.guard:
                 page = repository.scan_records(after, _PAGE)
-            for place in page.corrupt:
-                self._corrupt.add(f"{place.kind} {place.tenant_hash[:16]} {place.service}".strip())
             for record in page.records:
                 self._look_at(repository, record)
             self.records += len(page.records)
@@ -105,29 +103,22 @@ class RecordSurvey:
     def _oauth_token(self, repository: RecordRepository, record: SecretRecord) -> None:
         where = f"{record.place.tenant_hash[:16]} {record.place.service}"
         try:
-            check_record(record)
             if isinstance(repository, EncryptedTokenRepository):
                 record = repository.opened(record)
             token = read_oauth_token(record)
-        except WrongKey:
-            self.unread_payloads += 1
-            return
         except (CorruptRecord, EncryptionError):
-            self._corrupt.add(f"{Kind.OAUTH} {where}")
             return
         ended = record.expires_at is not None and record.expires_at <= self._now
         if REJECTED in token.metadata or (ended and not token.has_refresh_token):
             self._dead.add(where)
 
+    @property
+    def unread_payloads(self) -> int:
+        """How many payloads nobody looked into, as no keys are at hand."""
+        return 0 if self._keyring else self._seals.total() - self._seals[None]
+
     def findings(self) -> Iterator[Finding]:
         """What of it an operator should know."""
-        yield from _found(
-            "corrupt_records",
-            self._corrupt,
-            "corrupt records: {}",
-            "fusion-store check names all of them; restore them from a backup, or delete them",
-            problem=True,
-        )
         yield from _found(
             "dead_refreshes",
             self._dead,

@@ -16,11 +16,21 @@ from pathlib import Path
 
 import pytest
 
-from fusion_store import CredentialType, OAuthTokenData, ServiceCredentials, StoreNotFound, get_repository
+from fusion_store import (
+    CredentialType,
+    OAuthTokenData,
+    ServiceCredentials,
+    StoreNotFound,
+    TokenRepository,
+    get_repository,
+)
 from fusion_store._registry import find_backend
 from fusion_store.auth import REJECTED
+from fusion_store.backend import ENCRYPTION_MARK, RecordRepository
 from fusion_store.doctor import Diagnosis, Finding, diagnose
 from fusion_store.layers import Key, Keyring
+from fusion_store.layers._mark import new_mark
+from fusion_store.layers._seal import Seal
 from fusion_store.testing import ManualClock
 
 FROZEN = Path(__file__).parents[1] / "frozen" / "stores"
@@ -121,7 +131,7 @@ def test_secrets_in_plain_text_and_under_old_keys(url: str, examine: Callable[..
     assert found(both)["old_keys"].number == 1
     assert found(both)["dead_refreshes"].number == 1
     assert "dead_refreshes" not in found(without_keys)
-    assert without_keys.not_examined == ["1 OAuth tokens: sealed with keys that aren't at hand"]
+    assert without_keys.not_examined == ["2 payloads: sealed, and no keys are at hand"]
 
 
 def test_a_plain_store_is_advised_to_seal(url: str, examine: Callable[..., Diagnosis]) -> None:
@@ -208,6 +218,49 @@ def test_corrupt_records_are_a_problem(tmp_path: Path) -> None:
     assert corrupt.problem
     assert corrupt.number == 2
     assert any("github" in example for example in corrupt.examples)
+
+
+@pytest.mark.parametrize("sealed", [False, True], ids=["plain", "sealed"])
+@pytest.mark.parametrize("where", ["service_credentials", "auth_codes", "oauth_tokens", "audit_records"])
+def test_whatever_check_finds_is_a_problem(tmp_path: Path, where: str, sealed: bool) -> None:
+    path, key = tmp_path / "vault.db", Key.generate()
+    url, keys = f"sqlite:///{path}", [key] if sealed else []
+
+    def opened() -> TokenRepository:
+        return get_repository(url, encryption_keys=[key.reveal()] if sealed else None, audit=True)
+
+    with opened() as vault:
+        tenant = vault.add_api_token(expires_at=datetime.now(UTC) + DAY).hash
+        vault.store_credentials(tenant, "weather", ServiceCredentials(CredentialType.API_KEY, {"key": "k"}))
+        vault.store_oauth_token(tenant, "github", OAuthTokenData("a", "r"))
+        vault.create_auth_code(tenant, "github", ttl=DAY)
+    with closing(sqlite3.connect(path)) as raw, raw:
+        if where == "audit_records":
+            raw.execute("DELETE FROM audit_records WHERE tenant_hash = ? AND sequence = 2", [tenant])
+        else:
+            ((payload,),) = raw.execute(f"SELECT payload FROM {where}").fetchall()
+            raw.execute(f"UPDATE {where} SET payload = ?", [payload[:-3] + b"!" + payload[-2:]])
+
+    diagnosis = diagnose(*find_backend(url), keyring=Keyring(keys) if sealed else None)
+    with opened() as vault:
+        report = vault.check()
+
+    assert not diagnosis.ok
+    assert found(diagnosis)["corrupt_records"].number == len(report.corrupt) > 0
+
+
+def test_payloads_under_a_key_that_is_missing_are_a_problem(url: str, examine: Callable[..., Diagnosis]) -> None:
+    lost, key = Key.generate(), Key.generate()
+    with get_repository(url, encryption_keys=[lost.reveal()]) as vault:
+        tenant = vault.add_api_token().hash
+        vault.store_credentials(tenant, "weather", ServiceCredentials(CredentialType.API_KEY, {"key": "k"}))
+    with get_repository(url, encryption_keys=[key.reveal(), lost.reveal()]) as vault:
+        assert isinstance(vault, RecordRepository)
+        vault.write_mark(ENCRYPTION_MARK, new_mark(Seal(Keyring([key]))))
+
+    assert found(examine(key))["corrupt_records"].number == 1
+    assert "corrupt_records" not in found(examine(key, lost))
+    assert "corrupt_records" not in found(examine())
 
 
 def test_an_older_schema_is_a_problem_and_stays_as_it_is(tmp_path: Path) -> None:
