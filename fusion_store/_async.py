@@ -7,16 +7,17 @@ import os
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
+from datetime import timedelta
 from functools import partial, wraps
 from itertools import islice
 from types import TracebackType
 from typing import Any, Concatenate, Final, ParamSpec, Self, TypeVar
 
 from fusion_store._errors import ConfigError, StoreClosed
-from fusion_store._interface import TokenRepository
+from fusion_store._interface import HEALTH_TIMEOUT, TokenRepository
 from fusion_store._recall import recall_of
 from fusion_store._records import ExportedRecord
-from fusion_store._values import APITokenMetadata
+from fusion_store._values import APITokenMetadata, Health
 
 DEFAULT_THREADS: Final = 16
 _STEP: Final = 100
@@ -61,14 +62,14 @@ class AsyncTokenRepository:
         self._process = os.getpid()
         self._threads = ThreadPoolExecutor(self._most_threads, thread_name_prefix="fusion-store")
 
-    async def _run(self, call: Callable[[], T]) -> T:
+    async def _run(self, call: Callable[[], T], threads: ThreadPoolExecutor | None = None) -> T:
         if self._closed:
             raise StoreClosed
         if self._process != os.getpid():
             # A fork takes no threads along.
             self._start()
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, copy_context().run, call)
+        return await loop.run_in_executor(threads or self._threads, copy_context().run, call)
 
     add_api_token = _coroutine(TokenRepository.add_api_token)
 
@@ -104,7 +105,15 @@ class AsyncTokenRepository:
     list_credentials = _coroutine(TokenRepository.list_credentials)
     schema_version = _coroutine(TokenRepository.schema_version)
     stats = _coroutine(TokenRepository.stats)
-    health = _coroutine(TokenRepository.health)
+
+    async def health(self, *, timeout: timedelta = HEALTH_TIMEOUT) -> Health:
+        """As ``TokenRepository.health``; in a thread of its own: calls that hang may have all the others."""
+        own = ThreadPoolExecutor(1, thread_name_prefix="fusion-store")
+        try:
+            return await self._run(partial(self.repository.health, timeout=timeout), own)
+        finally:
+            own.shutdown(wait=False)
+
     check = _coroutine(TokenRepository.check)
     audit_log = _coroutine(TokenRepository.audit_log)
     purge_expired = _coroutine(TokenRepository.purge_expired)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 import threading
 import time
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from fusion_store import InvalidInput, get_repository
+from fusion_store import AsyncTokenRepository, Health, InvalidInput, get_repository
 
 _SHORT = timedelta(milliseconds=50)
 
@@ -60,6 +61,26 @@ def test_closing_waits_for_a_check_that_hangs(tmp_path: Path) -> None:
         other.execute("ROLLBACK")
         closing_thread.join(60)
         assert not closing_thread.is_alive()
+
+
+def test_a_check_does_not_wait_for_calls_that_hang(tmp_path: Path) -> None:
+    path = tmp_path / "vault.db"
+
+    async def ask(other: sqlite3.Connection) -> Health:
+        async with AsyncTokenRepository(get_repository(f"sqlite:///{path}?lock_timeout=60"), threads=2) as vault:
+            assert (await vault.health(timeout=timedelta(seconds=30))).ok
+            other.execute("BEGIN IMMEDIATE")
+            hanging = [asyncio.create_task(vault.add_api_token()) for _ in range(2)]
+            await asyncio.sleep(0)
+            try:
+                return await asyncio.wait_for(vault.health(timeout=_SHORT), 30)
+            finally:
+                other.execute("ROLLBACK")
+                await asyncio.gather(*hanging)
+
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        found = asyncio.run(ask(other))
+    assert found.error == "Unavailable: no answer within 0.05 s"
 
 
 @pytest.mark.parametrize("timeout", [timedelta(0), timedelta(seconds=-1), 5])
