@@ -64,7 +64,7 @@ def import_file(
         refusal = plan.refusal(skip_invalid=skip_invalid)
         write = refusal is None and not dry_run
         if write:
-            target = stack.enter_context(session.open()) if repository is None else repository
+            target = stack.enter_context(session.open(create=True)) if repository is None else repository
             with output.progress("Importing", len(plan.records)) as progress:
                 carry_out(target, plan, skip_invalid=skip_invalid, progress=progress)
     _show(session, plan, dry_run=dry_run, written=write)
@@ -75,7 +75,7 @@ def import_file(
 def _standing(session: Session, stack: ExitStack) -> TokenRepository | None:
     """The store, None while there is none: one is made only for a file that is sound."""
     try:
-        return stack.enter_context(session.open(create=False))
+        return stack.enter_context(session.open())
     except StoreNotFound:
         return None
 

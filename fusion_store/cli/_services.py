@@ -136,11 +136,11 @@ def list_(
     """List which services are configured, and what each tenant has connected.
 
     STATE is ok, expiring (in the next 5 minutes, or expired and refreshable), needs reauth, not connected, or
-    not configured (a token stands, but no configuration). Exit 0, also when there are none.
+    not configured (a token stands, but no configuration). Exit 0, also when there are none; 3 when there is no store.
     """
     session: Session = ctx.obj
     configured = _load(services, optional=True)
-    with session.open(create=False) as repository:
+    with session.open() as repository:
         session.output.records(
             _connections(repository, tenant, configured),
             dict,

@@ -38,8 +38,8 @@ class Session:
         self.without_keys = False
         self.output = Output()
 
-    def open(self, *, create: bool = True) -> TokenRepository:
-        """The repository, for a ``with`` block; without ``create`` an absent store is an error."""
+    def open(self, *, create: bool = False) -> TokenRepository:
+        """The repository, for a ``with`` block; ``create`` is for commands that put the first records into a store."""
         keys = self._keys()
         try:
             return get_repository(self.url, create=create, encryption_keys=keys)

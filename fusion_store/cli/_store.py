@@ -20,7 +20,7 @@ app: Final = typer.Typer()
 def stats(ctx: typer.Context) -> None:
     """Show how much the store holds.
 
-    The size on disk is in bytes; expired credentials aren't counted. Exit 0.
+    The size on disk is in bytes; expired credentials aren't counted. Exit 0, 3 when there is no store.
     """
     session: Session = ctx.obj
     with session.open() as repository:
@@ -56,7 +56,7 @@ def check(ctx: typer.Context) -> None:
     """
     session: Session = ctx.obj
     output = session.output
-    with session.open(create=False) as repository, output.working("Reading every record"):
+    with session.open() as repository, output.working("Reading every record"):
         report = repository.check()
         opened = not _lacks_keys(repository)
     if output.json:
@@ -88,7 +88,8 @@ def health(
 ) -> None:
     """Write, read and delete a test record.
 
-    Says whether that worked and how long it took. Exit 0 when it worked, 5 when not.
+    Says whether that worked and how long it took. Exit 0 when it worked, 5 when not, 3 when there is
+    no store.
     """
     session: Session = ctx.obj
     limit = duration("--timeout", timeout)
@@ -128,7 +129,7 @@ def backup(
     """
     session: Session = ctx.obj
     refuse_stdout(path)
-    with session.open(create=False) as repository, session.output.working("Writing the backup"):
+    with session.open() as repository, session.output.working("Writing the backup"):
         repository.backup(path)
     session.output.result({"path": str(path)}, f"Backup written to {path}")
 
@@ -138,7 +139,7 @@ def purge(ctx: typer.Context) -> None:
     """Delete what has expired.
 
     That is auth codes, refresh claims, credentials and API tokens, and says how many of each. A tenant's
-    last API token stays, so no tenant goes. Exit 0, also when nothing had expired.
+    last API token stays, so no tenant goes. Exit 0, also when nothing had expired; 3 when there is no store.
     """
     session: Session = ctx.obj
     with session.open() as repository, session.output.working("Purging"):

@@ -24,7 +24,7 @@ _TOKENS_SHOWN: Final = 10
 def list_(ctx: typer.Context) -> None:
     """List the tenants and how much each holds.
 
-    Ordered by their hashes. Times are UTC. Exit 0, also when there are none.
+    Ordered by their hashes. Times are UTC. Exit 0, also when there are none; 3 when there is no store.
     """
     session: Session = ctx.obj
     with session.open() as repository:

@@ -47,11 +47,11 @@ def add(
 
     It opens a new tenant, or with --tenant a standing one. The token is printed once, alone on stdout
     when that is no terminal: T=$(fusion-store token add laptop). Exit 0, or 3 when the tenant isn't
-    there.
+    there. Makes the store when there is none yet.
     """
     session: Session = ctx.obj
     expires_at = expiry("--expires-in", expires_in)
-    with session.open() as repository:
+    with session.open(create=tenant is None) as repository:
         issued = repository.add_api_token(
             description,
             tenant_hash=None if tenant is None else resolve_tenant(repository, tenant),
@@ -68,8 +68,8 @@ def list_(
 ) -> None:
     """List the API tokens, oldest first.
 
-    Expired ones are included. Times are UTC. Makes the store when there is none yet. Exit 0, also when
-    there are no tokens.
+    Expired ones are included. Times are UTC. Exit 0, also when there are no tokens; 3 when there is no
+    store.
     """
     session: Session = ctx.obj
     with session.open() as repository:
@@ -96,7 +96,7 @@ def validate(ctx: typer.Context) -> None:
     """Check whether a token is live.
 
     The token is read from stdin, or typed unseen at a terminal; it never goes on the command line. Counts
-    as a use. Exit 0 when it is live; 1 for anything else.
+    as a use. Exit 0 when it is live, 1 when not, 3 when there is no store.
     """
     session: Session = ctx.obj
     try:

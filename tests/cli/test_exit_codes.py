@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ def test_success_is_0_and_a_token_that_is_not_live_1(cli: CLI) -> None:
 
 @pytest.mark.parametrize("odd", [b"", b"\xff\xfe", b"\0", b"a" * 2_000_000, "ü".encode(), b"a\nb\n"])
 def test_whatever_is_no_token_is_not_valid(cli: CLI, odd: bytes) -> None:
+    cli("token", "add")
     assert cli("token", "validate", stdin=odd) == (1, "not valid\n", "")
 
 
@@ -45,6 +47,7 @@ def test_whatever_is_no_token_is_not_valid(cli: CLI, odd: bytes) -> None:
     ],
 )
 def test_wrong_usage_is_2(cli: CLI, arguments: tuple[str, ...]) -> None:
+    cli("token", "add")
     outcome = cli(*arguments)
     assert (outcome.code, outcome.out) == (2, "")
     first, second = outcome.err.splitlines()
@@ -57,7 +60,7 @@ def test_a_global_option_after_the_command_is_explained(cli: CLI) -> None:
     assert "fusion-store --json …" in cli("token", "list", "--json").err
 
 
-def test_what_is_not_there_is_3(cli: CLI, tmp_path: Path) -> None:
+def test_what_is_not_there_is_3(cli: CLI) -> None:
     tenant = cli.json("token", "add")["tenant_id"]
     missing = [
         ("token", "show", "0123abcd"),
@@ -74,10 +77,41 @@ def test_what_is_not_there_is_3(cli: CLI, tmp_path: Path) -> None:
     ]
     for arguments in missing:
         assert cli(*arguments).code == 3, arguments
-    elsewhere = f"sqlite:///{tmp_path}/elsewhere.db"
-    for arguments in (("check",), ("backup", str(tmp_path / "copy")), ("schema", "current"), ("schema", "upgrade")):
-        assert cli(*arguments, url=elsewhere).code == 3, arguments
-    assert not (tmp_path / "elsewhere.db").exists()
+
+
+@pytest.mark.parametrize("scheme", ["sqlite", *["leveldb"] * (find_spec("plyvel") is not None)])
+def test_a_mistyped_url_is_3_and_makes_no_store(cli: CLI, tmp_path: Path, scheme: str) -> None:
+    a_tenant = ("--tenant", "0123abcd")
+    for arguments in (
+        ("token", "add", *a_tenant),
+        ("token", "list"),
+        ("token", "show", "0123abcd"),
+        ("token", "validate"),
+        ("token", "rotate", "0123abcd"),
+        ("token", "delete", "0123abcd", "--yes"),
+        ("tenant", "list"),
+        ("tenant", "show", "0123abcd"),
+        ("tenant", "delete", "0123abcd", "--yes"),
+        ("oauth", "list", *a_tenant),
+        ("oauth", "show", "github", *a_tenant),
+        ("oauth", "store", "github", *a_tenant),
+        ("oauth", "delete", "github", *a_tenant),
+        ("credentials", "list", *a_tenant),
+        ("credentials", "show", "github", "--type", "bearer", *a_tenant),
+        ("credentials", "store", "github", "--type", "bearer", *a_tenant),
+        ("credentials", "delete", "github", "--type", "bearer", *a_tenant),
+        ("auth-code", "create", "github", *a_tenant),
+        ("services",),
+        ("key", "status"),
+        *(("schema", name) for name in ("current", "upgrade")),
+        *(("audit", name) for name in ("status", "enable", "list", "export", "verify")),
+        *((name,) for name in ("stats", "check", "health", "doctor", "purge")),
+        *((name, str(tmp_path / "file")) for name in ("backup", "dump")),
+    ):
+        outcome = cli(*arguments, url=f"{scheme}:///{tmp_path}/none/vault", stdin="secret")
+        assert outcome.code == 3, arguments
+        assert outcome.out == ""
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_store_that_is_busy_is_5(cli: CLI, tmp_path: Path) -> None:
@@ -170,6 +204,7 @@ def test_debug_shows_the_traceback_and_nothing_else_does(cli: CLI) -> None:
 
 
 def test_errors_under_json_are_one_document_on_stderr(cli: CLI) -> None:
+    cli("token", "add")
     outcome = cli("--json", "token", "show", "0123abcd")
     assert outcome.out == ""
     assert outcome.error == {

@@ -194,6 +194,7 @@ def test_nothing_is_lost_in_silence(url: str, arguments: list[str]) -> None:
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_output_that_can_not_be_written_is_74(url: str) -> None:
+    get_repository(url).close()
     with Path("/dev/full").open("w") as full:
         listed = subprocess.run(
             [*PROGRAM, "--url", url, "token", "list"], stdout=full, stderr=-1, text=True, check=False
@@ -208,6 +209,7 @@ def test_output_that_can_not_be_written_is_74(url: str) -> None:
 
 @pytest.mark.parametrize("closed", [0, 1, 2])
 def test_a_closed_stream_breaks_nothing(url: str, closed: int) -> None:
+    get_repository(url).close()
     arguments = [*PROGRAM, "--url", url, "token", "validate"]
     command = (
         f"exec {closed}<&-; exec {' '.join(arguments)}" if closed == 0 else f"exec {' '.join(arguments)} {closed}>&-"
