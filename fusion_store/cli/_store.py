@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -93,8 +94,8 @@ def health(
     """
     session: Session = ctx.obj
     limit = duration("--timeout", timeout)
-    with session.open() as repository:
-        found = repository.health(timeout=limit)
+    repository = session.open()
+    found = repository.health(timeout=limit)
     session.output.fields(
         {
             "ok": found.ok,
@@ -114,7 +115,10 @@ def health(
         ],
     )
     if not found.ok:
+        # Closing waits for a check that hangs; nobody waits for this.
+        threading.Thread(target=repository.close, daemon=True).start()
         raise typer.Exit(ExitCode.STORE)
+    repository.close()
 
 
 @app.command()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,7 +12,7 @@ import fusion_store
 from fusion_store import AmbiguousIdentifier, CorruptRecord, FusionStoreError, InvalidInput
 from fusion_store.cli import ExitCode, run
 from fusion_store.cli._errors import MEANINGS, report
-from tests.cli.conftest import CLI
+from tests.cli.conftest import CLI, Outcome
 
 
 def test_success_is_0_and_a_token_that_is_not_live_1(cli: CLI) -> None:
@@ -122,6 +123,15 @@ def test_a_store_that_is_busy_is_5(cli: CLI, tmp_path: Path) -> None:
         healthy = cli("--json", "health", url=cli.url + "?lock_timeout=0.1")
     assert outcome.code == 5
     assert (healthy.code, healthy.json["ok"]) == (5, False)
+
+
+def test_health_ends_in_time_though_the_store_hangs(program: Callable[..., Outcome], tmp_path: Path, cli: CLI) -> None:
+    cli("token", "add")
+    with closing(sqlite3.connect(tmp_path / "vault" / "vault.db", isolation_level=None)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        # The program is given 60 seconds.
+        found = program("--url", f"{cli.url}?lock_timeout=600", "--json", "health", "--timeout", "1s")
+    assert (found.code, found.json["error"]) == (5, "Unavailable: no answer within 1 s")
 
 
 def test_another_schema_is_6(cli: CLI, tmp_path: Path) -> None:
