@@ -27,7 +27,7 @@ def doctor(
 ) -> None:
     """Examine the store, and say what to do about each thing found.
 
-    Looks for corrupt records, OAuth tokens that can't be refreshed any more, secrets in plain text or under old
+    Looks for corrupt records, OAuth tokens that were rejected or have ended, secrets in plain text or under old
     keys, API tokens that are unused, endless or expired, files that others may open, an old schema, and a disk that
     is filling up. Reads every record; changes nothing but a test record. Exit 0 when nothing is wrong, even if there
     is advice; 1 when something is; 3 when there is no store.

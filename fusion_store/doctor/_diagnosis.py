@@ -106,8 +106,7 @@ def _growth(survey: RecordSurvey, bytes_on_disk: int, free: int | None, now: int
     if age < 1:
         return Growth(bytes_on_disk, 1.0, 0.0, free)
     days = min(GROWTH_DAYS, age)
-    share = survey.new_records / survey.records if survey.records else 0.0
-    return Growth(bytes_on_disk, days, bytes_on_disk * share / days, free)
+    return Growth(bytes_on_disk, days, bytes_on_disk * survey.new_share / days, free)
 
 
 def _full_soon(growth: Growth | None) -> Iterator[Finding]:

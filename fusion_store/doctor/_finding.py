@@ -23,7 +23,10 @@ class Finding(NamedTuple):
 
 
 class Growth(NamedTuple):
-    """How fast a store grows, by what was created in the last ``days`` and is still there."""
+    """How fast a store grows, by the size of what was created in the last ``days`` and is still there.
+
+    Audit records of chains whose oldest were purged don't count: as many go as come.
+    """
 
     bytes_on_disk: int
     days: float

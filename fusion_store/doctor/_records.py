@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
+import msgspec
+
 from fusion_store._errors import CorruptRecord, EncryptionError
 from fusion_store._records import APITokenRecord, AuthCodeRecord, Kind, Record, SecretRecord, TenantRecord
 from fusion_store.auth import REJECTED
@@ -22,6 +24,7 @@ DAY: Final = 86_400_000_000
 GROWTH_DAYS: Final = 30
 _PAGE: Final = 200
 _EXAMPLES: Final = 5
+_encode: Final = msgspec.msgpack.Encoder().encode
 
 
 @dataclass
@@ -37,6 +40,15 @@ class _Group:
             self.examples.append(example)
 
 
+@dataclass
+class _Tenant:
+    """The tenant whose records are being looked at."""
+
+    tenant_id: str
+    live: bool = False
+    expired: list[str] = field(default_factory=list)
+
+
 class RecordSurvey:
     """What a store's records say at ``now``, microseconds since 1970; ``unused_for`` in microseconds.
 
@@ -50,14 +62,15 @@ class RecordSurvey:
         self._unused_days = unused_for // DAY
         self._keyring = keyring
         self.records = 0
-        self.new_records = 0
         self.oldest = now
-        self._unused, self._endless, self._expired = _Group(), _Group(), _Group()
-        self._dead = _Group()
+        self._dated_bytes = self._new_bytes = 0
+        self._unused, self._endless, self._expired, self._locked_out = _Group(), _Group(), _Group(), _Group()
+        self._tenant = _Tenant("")
+        self._dead, self._ended = _Group(), _Group()
         self._seals: Counter[str | None] = Counter()
 
     def run(self, repository: RecordRepository, progress: Progress | None = None) -> None:
-        """Look at every record, tenant by tenant in constant memory."""
+        """Look at every record, tenant by tenant in constant memory, and then at the audit trail."""
         after: str | None = None
         while True:
             with repository.guard:
@@ -69,12 +82,14 @@ class RecordSurvey:
                 progress(len(page.records))
             after = page.after
             if after is None:
-                return
+                break
+        self._end_tenant()
+        self._audit_trail(repository)
 
     def _look_at(self, repository: RecordRepository, record: Record) -> None:
         match record:
             case TenantRecord() | APITokenRecord() | SecretRecord():
-                self._age(record.created_at)
+                self._age(record.created_at, len(_encode(record)))
         match record:
             case APITokenRecord():
                 self._token(record)
@@ -84,21 +99,48 @@ class RecordSurvey:
                 if isinstance(record, SecretRecord) and record.place.kind is Kind.OAUTH:
                     self._oauth_token(repository, record)
 
-    def _age(self, created_at: int) -> None:
+    def _audit_trail(self, repository: RecordRepository) -> None:
+        with repository.guard:
+            for chain in repository.audit_chains():
+                # Where the oldest were purged, as many go as come.
+                grows = chain.first == 1
+                for record in repository.audit_records(chain.tenant_hash):
+                    self._age(record.recorded_at, len(_encode(record)), grows=grows)
+
+    def _age(self, moment: int, size: int, *, grows: bool = True) -> None:
         # The system tenant has no time of its own.
-        if created_at > 0:
-            self.oldest = min(self.oldest, created_at)
-            self.new_records += created_at > self._now - GROWTH_DAYS * DAY
+        if moment > 0:
+            self.oldest = min(self.oldest, moment)
+            self._dated_bytes += size
+            self._new_bytes += size if grows and moment > self._now - GROWTH_DAYS * DAY else 0
+
+    @property
+    def new_share(self) -> float:
+        """How much of what is stored is new, of all whose time is known: counters and auth codes have none."""
+        return self._new_bytes / self._dated_bytes if self._dated_bytes else 0.0
 
     def _token(self, record: APITokenRecord) -> None:
-        token_id = record.hash[:16]
+        token_id, tenant_id = record.hash[:16], record.tenant_hash[:16]
+        if tenant_id != self._tenant.tenant_id:
+            self._end_tenant()
+            self._tenant = _Tenant(tenant_id)
         if record.expires_at is not None and record.expires_at <= self._now:
-            self._expired.add(token_id)
+            self._tenant.expired.append(token_id)
             return
+        self._tenant.live = True
         if (record.last_used or record.created_at) <= self._unused_since:
             self._unused.add(token_id)
         if record.expires_at is None:
             self._endless.add(token_id)
+
+    def _end_tenant(self) -> None:
+        # Purging leaves a tenant its last token.
+        expired = self._tenant.expired
+        if expired and not self._tenant.live:
+            self._locked_out.add(self._tenant.tenant_id)
+            expired.pop()
+        for token_id in expired:
+            self._expired.add(token_id)
 
     def _oauth_token(self, repository: RecordRepository, record: SecretRecord) -> None:
         where = f"{record.place.tenant_hash[:16]} {record.place.service}"
@@ -108,9 +150,10 @@ class RecordSurvey:
             token = read_oauth_token(record)
         except (CorruptRecord, EncryptionError):
             return
-        ended = record.expires_at is not None and record.expires_at <= self._now
-        if REJECTED in token.metadata or (ended and not token.has_refresh_token):
+        if REJECTED in token.metadata:
             self._dead.add(where)
+        elif record.expires_at is not None and record.expires_at <= self._now and not token.has_refresh_token:
+            self._ended.add(where)
 
     @property
     def unread_payloads(self) -> int:
@@ -122,9 +165,15 @@ class RecordSurvey:
         yield from _found(
             "dead_refreshes",
             self._dead,
-            "OAuth tokens that no refresh can bring back: {}",
+            "OAuth tokens whose grant the provider rejected: {}",
             "the user signs in again (fusion-store connect), or delete it: fusion-store oauth delete",
             problem=True,
+        )
+        yield from _found(
+            "ended_oauth_tokens",
+            self._ended,
+            "OAuth tokens that have ended, without a refresh token: {}",
+            "none where the host gets new ones by itself (client credentials, external); else a new sign-in",
         )
         yield from self._old_keys()
         yield from _found(
@@ -144,6 +193,12 @@ class RecordSurvey:
             self._expired,
             "expired API tokens that are still stored: {}",
             "run fusion-store purge now and then",
+        )
+        yield from _found(
+            "locked_out_tenants",
+            self._locked_out,
+            "tenants whose API tokens have all expired: {}",
+            "fusion-store token add --tenant ID, or, with all they hold, fusion-store tenant delete ID",
         )
 
     def _old_keys(self) -> Iterator[Finding]:

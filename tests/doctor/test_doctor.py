@@ -25,9 +25,11 @@ from fusion_store import (
     get_repository,
 )
 from fusion_store._registry import find_backend
+from fusion_store.audit import AuditOptions
 from fusion_store.auth import REJECTED
 from fusion_store.backend import ENCRYPTION_MARK, RecordRepository
 from fusion_store.doctor import Diagnosis, Finding, diagnose
+from fusion_store.doctor._files import free_bytes, open_files
 from fusion_store.layers import Key, Keyring
 from fusion_store.layers._mark import new_mark
 from fusion_store.layers._seal import Seal
@@ -94,11 +96,32 @@ def test_tokens_that_are_unused_endless_or_expired(
 
     assert findings["unused_tokens"].examples == (endless.metadata.token_id,)
     assert findings["endless_tokens"].examples == (endless.metadata.token_id,)
-    assert findings["expired_tokens"].examples == (expiring.metadata.token_id,)
+    assert findings["locked_out_tenants"].examples == (expiring.metadata.tenant_id,)
     assert not any(finding.problem for finding in findings.values())
 
 
-def test_oauth_tokens_that_no_refresh_can_bring_back(
+def test_what_purging_leaves_is_not_said_to_be_purged(
+    url: str, clock: ManualClock, examine: Callable[..., Diagnosis]
+) -> None:
+    with get_repository(url, clock=clock) as vault:
+        locked_out = [vault.add_api_token(expires_at=clock.now + DAY) for _ in range(2)]
+        vault.add_api_token(tenant_hash=locked_out[0].metadata.tenant_hash, expires_at=clock.now + DAY)
+        open_ = vault.add_api_token(expires_at=clock.now + DAY).metadata
+        vault.add_api_token(tenant_hash=open_.tenant_hash, expires_at=clock.now + 10 * DAY)
+    clock.advance(DAY)
+    before = found(examine())
+    with get_repository(url, clock=clock) as vault:
+        purged = vault.purge_expired()["api_tokens"]
+    after = found(examine())
+
+    assert purged == 2
+    assert before["expired_tokens"].number == purged
+    assert "expired_tokens" not in after
+    assert sorted(after["locked_out_tenants"].examples) == sorted(t.metadata.tenant_id for t in locked_out)
+    assert not after["locked_out_tenants"].problem
+
+
+def test_oauth_tokens_that_were_rejected_are_a_problem_and_ended_ones_are_not(
     url: str, clock: ManualClock, examine: Callable[..., Diagnosis]
 ) -> None:
     with get_repository(url, clock=clock) as vault:
@@ -110,10 +133,11 @@ def test_oauth_tokens_that_no_refresh_can_bring_back(
         vault.store_oauth_token(tenant, "endless", OAuthTokenData("a"))
     clock.advance(DAY)
 
-    dead = found(examine())["dead_refreshes"]
+    findings = found(examine())
 
-    assert dead.problem
-    assert set(dead.examples) == {f"{tenant[:16]} rejected", f"{tenant[:16]} ended"}
+    dead, ended = findings["dead_refreshes"], findings["ended_oauth_tokens"]
+    assert (dead.problem, dead.examples) == (True, (f"{tenant[:16]} rejected",))
+    assert (ended.problem, ended.examples) == (False, (f"{tenant[:16]} ended",))
 
 
 def test_secrets_in_plain_text_and_under_old_keys(url: str, examine: Callable[..., Diagnosis]) -> None:
@@ -156,6 +180,17 @@ def test_files_that_others_may_open(url: str, tmp_path: Path, examine: Callable[
     assert lax.examples == (where.name,)
 
 
+def test_a_file_that_vanishes_meanwhile_is_passed_over(tmp_path: Path) -> None:
+    gone, lax = tmp_path / "vault.db-wal", tmp_path / "vault.db"
+    lax.touch()
+    lax.chmod(0o644)
+
+    (finding,) = open_files([gone, lax])
+
+    assert finding.examples == ("vault.db",)
+    assert free_bytes([gone, lax])
+
+
 def test_growth_is_told_by_what_is_new(url: str, clock: ManualClock, examine: Callable[..., Diagnosis]) -> None:
     with get_repository(url, clock=clock) as vault:
         for _ in range(10):
@@ -174,6 +209,64 @@ def test_growth_is_told_by_what_is_new(url: str, clock: ManualClock, examine: Ca
     assert growing.free_bytes
     assert 0 < growing.bytes_per_day < growing.bytes_on_disk / 30
     assert growing.full_in_days == growing.free_bytes / growing.bytes_per_day
+
+
+def test_a_store_that_is_new_as_a_whole_grows_by_all_it_holds(
+    url: str, clock: ManualClock, examine: Callable[..., Diagnosis]
+) -> None:
+    get_repository(url, clock=clock).close()
+    empty = examine().growth
+    with get_repository(url, clock=clock) as vault:
+        tenant = vault.add_api_token().hash
+        for number in range(400):
+            vault.store_oauth_token(tenant, f"service {number}", OAuthTokenData("a" * 2000))
+            vault.create_auth_code(tenant, "service", ttl=60 * DAY)
+    clock.advance(2 * DAY)
+    full = examine().growth
+
+    assert empty is not None
+    assert full is not None
+    grown = full.bytes_on_disk - empty.bytes_on_disk
+    assert full.days == 2
+    assert grown > 500_000
+    assert grown / 2 <= full.bytes_per_day <= full.bytes_on_disk / 2
+
+
+def test_growth_of_the_audit_trail_counts(url: str, clock: ManualClock, examine: Callable[..., Diagnosis]) -> None:
+    with get_repository(url, clock=clock) as vault:
+        tenant = vault.add_api_token().hash
+        for number in range(200):
+            vault.store_oauth_token(tenant, f"service {number}", OAuthTokenData("a" * 2000))
+    clock.advance(60 * DAY)
+    resting = examine().growth
+    with get_repository(url, clock=clock, audit=True) as vault:
+        for _ in range(1500):
+            vault.store_oauth_token(tenant, "service 1", OAuthTokenData("a" * 2000))
+    growing = examine().growth
+
+    assert resting is not None
+    assert growing is not None
+    assert resting.bytes_per_day == 0
+    grown = growing.bytes_on_disk - resting.bytes_on_disk
+    assert grown > 300_000
+    assert 0.5 <= growing.bytes_per_day * growing.days / grown <= 2
+
+
+def test_an_audit_trail_that_is_purged_as_it_grows_does_not_count(
+    url: str, clock: ManualClock, examine: Callable[..., Diagnosis]
+) -> None:
+    with get_repository(url, clock=clock, audit=AuditOptions(keep=20 * DAY)) as vault:
+        tenant = vault.add_api_token().hash
+        for _ in range(8):
+            for _ in range(5):
+                vault.store_oauth_token(tenant, "github", OAuthTokenData("a"))
+            clock.advance(10 * DAY)
+            vault.purge_expired()
+        assert vault.audit_log()
+    growth = examine().growth
+
+    assert growth is not None
+    assert (growth.days, growth.bytes_per_day) == (30, 0)
 
 
 def test_growth_is_told_after_a_whole_day_only(url: str, clock: ManualClock, examine: Callable[..., Diagnosis]) -> None:
@@ -293,7 +386,9 @@ def test_the_command_says_what_to_do(tmp_path: Path) -> None:
 
     assert (shown.returncode, shown.stderr) == (1, "")
     lines = shown.stdout.splitlines()
-    assert lines[0] == f"PROBLEM: OAuth tokens that no refresh can bring back: 1 ({issued.metadata.tenant_id} github)"
+    assert (
+        lines[0] == f"PROBLEM: OAuth tokens whose grant the provider rejected: 1 ({issued.metadata.tenant_id} github)"
+    )
     assert "fusion-store connect" in lines[1]
     assert f"Advice: API tokens without expiry: 1 ({issued.metadata.token_id})" in lines
     assert document.returncode == 1
