@@ -49,6 +49,7 @@ from fusion_store.backend._last_used import LastUsedCoalescer, TokenUse
 from fusion_store.backend._limits import is_moment
 from fusion_store.backend._modes import ENCRYPTION_MARK, PLAIN_MARK, Mode, holds_records, mode_of, refusal, settle_mode
 from fusion_store.backend._payloads import KEY_ID_BYTES, SEALED_MAGIC, VouchedPayload, read_oauth_token
+from fusion_store.backend._probe import Probe
 from fusion_store.backend._repository import RecordRepository
 from fusion_store.backend._rules import Change, Resolve, SecretState, refuse_conflict, same_content
 from fusion_store.backend._storage import RecordPage, Storage, TenantCounts
@@ -83,6 +84,7 @@ __all__ = [
     "Mode",
     "OpenOptions",
     "Place",
+    "Probe",
     "Record",
     "RecordPage",
     "RecordRepository",

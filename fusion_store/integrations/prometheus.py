@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
-from typing import Final
+from typing import Final, TypeVar
 
 from fusion_store._errors import ConfigError, FusionStoreError
 from fusion_store._interface import TokenRepository
 from fusion_store._values import StoreStats
 from fusion_store.auth import GrantRejected
-from fusion_store.backend import RecordRepository
+from fusion_store.backend import ENCRYPTION_MARK, Probe, RecordRepository
 from fusion_store.integrations._extras import missing
 from fusion_store.layers import CachedTokenRepository, ObservedTokenRepository, Observer
 
@@ -46,6 +45,8 @@ _OPERATION_BUCKETS: Final = (
     10,
 )
 _REFRESH_BUCKETS: Final = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+
+T = TypeVar("T")
 
 
 class PrometheusObserver(Observer):
@@ -86,15 +87,17 @@ class PrometheusObserver(Observer):
         repository: TokenRepository,
         *,
         every: timedelta = timedelta(minutes=1),
+        timeout: timedelta = timedelta(seconds=2),
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """Tell of a repository's state, until it is closed.
 
         - ``fusion_store_last_used_backlog``: uses that wait to be written.
         - ``fusion_store_cache_misses_total``: validations that the cache couldn't answer, of a cached repository.
+        - ``fusion_store_up``: 1 when a record could be read for this scrape, within ``timeout``; 0 when not.
         - ``fusion_store_tenants``, ``_api_tokens``, ``_oauth_tokens``, ``_credentials``, ``_bytes``: what the store
-          holds, counted not more often than ``every``, since a large one takes its time.
-        - ``fusion_store_up``: 1 when that could be read, 0 when not.
+          holds, while it is up; counted not more often than ``every``, since a large one takes its time. A scrape waits
+          for it no longer than ``timeout``: then the last count is told, and the new one next time.
 
         ``ConfigError`` for a repository that isn't built on this package's own.
         """
@@ -102,7 +105,7 @@ class PrometheusObserver(Observer):
             repository = repository.inner
         if not isinstance(repository, RecordRepository):
             raise ConfigError("only a repository of get_repository, or a layer over one, can be watched")
-        self._registry.register(_State(repository, every.total_seconds(), monotonic))
+        self._registry.register(_State(repository, every.total_seconds(), timeout.total_seconds(), monotonic))
 
 
 def _operation_outcome(error: BaseException | None) -> str:
@@ -128,11 +131,14 @@ def _timed(histogram: Histogram, name: str, outcome: Callable[[BaseException | N
 
 
 class _State(Collector):
-    def __init__(self, repository: RecordRepository, every: float, monotonic: Callable[[], float]) -> None:
+    def __init__(
+        self, repository: RecordRepository, every: float, timeout: float, monotonic: Callable[[], float]
+    ) -> None:
         self._repository = repository
         self._every = every
+        self._timeout = timeout
         self._monotonic = monotonic
-        self._lock = threading.Lock()
+        self._reading, self._counting = Probe[object](), Probe[None]()
         self._counted: StoreStats | None = None
         self._count_again_at = 0.0
 
@@ -149,9 +155,12 @@ class _State(Collector):
             yield CounterMetricFamily(
                 "fusion_store_cache_misses", "Validations that the cache couldn't answer", repository.misses
             )
-        stats = self._stats()
-        yield GaugeMetricFamily("fusion_store_up", "Whether the store could be read", stats is not None)
-        if stats is None:
+        up = self._answers(self._reading, self._read)
+        yield GaugeMetricFamily("fusion_store_up", "Whether the store could be read", up)
+        if up and self._monotonic() >= self._count_again_at:
+            self._answers(self._counting, self._count)
+        stats = self._counted
+        if not up or stats is None:
             return
         for name, number in (
             ("tenants", stats.tenants),
@@ -168,13 +177,20 @@ class _State(Collector):
                 family.add_metric([str(key)], number)
             yield family
 
-    def _stats(self) -> StoreStats | None:
-        with self._lock:
-            now = self._monotonic()
-            if now >= self._count_again_at:
-                try:
-                    self._counted = self._repository.stats()
-                except FusionStoreError:
-                    self._counted = None
-                self._count_again_at = now + self._every
-            return self._counted
+    def _answers(self, probe: Probe[T], call: Callable[[], T]) -> bool:
+        try:
+            probe.run(call, self._timeout)
+        except FusionStoreError:
+            return False
+        return True
+
+    def _read(self) -> object:
+        with self._repository.guard:
+            return self._repository.read_mark(ENCRYPTION_MARK)
+
+    def _count(self) -> None:
+        try:
+            self._counted = self._repository.stats()
+        except FusionStoreError:
+            self._counted = None
+        self._count_again_at = self._monotonic() + self._every

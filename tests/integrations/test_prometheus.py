@@ -4,17 +4,30 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
-from fusion_store import ConfigError, CredentialType, OAuthTokenData, ServiceCredentials, TenantNotFound, get_repository
+from fusion_store import (
+    ConfigError,
+    CredentialType,
+    OAuthTokenData,
+    ServiceCredentials,
+    StoreStats,
+    TenantNotFound,
+    get_repository,
+)
 from fusion_store.auth import GrantRejected
 from fusion_store.integrations.prometheus import PrometheusObserver
 from fusion_store.layers import ObservedTokenRepository
+from fusion_store_memory._repository import MemoryTokenRepository
+from fusion_store_memory._state import State
 
 _DASHBOARD = Path(__file__).parents[2] / "docs" / "grafana" / "fusion-store.json"
 
@@ -119,6 +132,57 @@ def test_a_store_that_cannot_be_read_is_down(vault: ObservedTokenRepository, reg
 
     assert registry.get_sample_value("fusion_store_up") == 0
     assert registry.get_sample_value("fusion_store_tenants") is None
+
+
+def test_up_is_of_this_scrape(vault: ObservedTokenRepository, registry: CollectorRegistry) -> None:
+    assert registry.get_sample_value("fusion_store_up") == 1
+    vault.close()
+    assert registry.get_sample_value("fusion_store_up") == 0
+
+
+def test_a_store_that_hangs_is_down_and_holds_up_no_scrape(
+    metrics: PrometheusObserver, registry: CollectorRegistry
+) -> None:
+    vault = get_repository("memory://")
+    assert isinstance(vault, MemoryTokenRepository)
+    with vault:
+        metrics.watch(vault, every=timedelta(0), timeout=timedelta(milliseconds=50))
+        assert registry.get_sample_value("fusion_store_up") == 1
+        with vault._state.lock, ThreadPoolExecutor(8) as scrapers:
+            scrapes = [scrapers.submit(generate_latest, registry) for _ in range(8)]
+            told = [scrape.result(30).decode() for scrape in scrapes]
+            threads = sum(thread.name == "fusion-store-health" for thread in threading.enumerate())
+
+        assert all("fusion_store_up 0.0" in text for text in told)
+        assert not any("fusion_store_tenants" in text for text in told)
+        assert threads == 1
+        _eventually(lambda: registry.get_sample_value("fusion_store_up") == 1)
+
+
+def test_counting_that_takes_long_holds_up_no_scrape(metrics: PrometheusObserver, registry: CollectorRegistry) -> None:
+    counting, counted = threading.Event(), threading.Event()
+
+    class Large(MemoryTokenRepository):
+        def count_records(self, now: int) -> StoreStats:
+            counting.set()
+            assert counted.wait(60)
+            return super().count_records(now)
+
+    with Large(State()) as vault:
+        metrics.watch(vault, timeout=timedelta(milliseconds=50))
+        for _ in range(3):
+            assert registry.get_sample_value("fusion_store_up") == 1
+            assert registry.get_sample_value("fusion_store_tenants") is None
+        assert counting.is_set()
+        counted.set()
+        _eventually(lambda: registry.get_sample_value("fusion_store_tenants") == 0)
+
+
+def _eventually(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def test_only_this_packages_own_can_be_watched(metrics: PrometheusObserver) -> None:
