@@ -36,6 +36,7 @@ from fusion_store.backend._storage import RecordPage
 _PAGE: Final = 500
 _IMPORT_BATCH: Final = 500
 _PURGE_BATCH: Final = 1000
+_ROUND_TRIPS: Final = 5
 _WRONG_SEALS: Final = {
     NotEncrypted: "not sealed",
     WrongKey: "sealed with a key that isn't at hand",
@@ -76,15 +77,20 @@ class SystemOperations(AuditOperations):
 
     @operation
     def _round_trip(self) -> str:
-        """Write, read and delete a mark; answers the schema's version."""
+        """Write, read and delete a mark; answers the schema's version.
+
+        Of 256 names, so that there is an end to what checks leave behind that were killed. Another check may use the
+        same one at the same time, but hardly again and again.
+        """
         schema = self.read_schema_version()
-        name, value = f"health.{secrets.token_hex(8)}", secrets.token_bytes(16)
-        self.write_mark(name, value)
-        read = self.read_mark(name)
-        self.write_mark(name, None)
-        if read != value:
-            raise CorruptRecord("mark", reason="read back other than written")
-        return schema
+        for _ in range(_ROUND_TRIPS):
+            name, value = f"health.{secrets.token_hex(1)}", secrets.token_bytes(16)
+            self.write_mark(name, value)
+            read = self.read_mark(name)
+            self.write_mark(name, None)
+            if read == value:
+                return schema
+        raise CorruptRecord("mark", reason="read back other than written")
 
     @operation
     def check(self) -> CheckReport:
