@@ -1,7 +1,9 @@
 """``python -m tests.soak.load URL SECONDS``: a host's day in a hurry, and what it takes of the machine meanwhile.
 
-Threads issue, validate, store, read, refresh, rotate, revoke and purge, on a number of tenants that stays the same.
-Prints one JSON document: how many operations, and samples of memory, file descriptors and threads over time.
+Threads issue, validate, store, read, refresh, rotate, revoke, check the health and purge, on a number of tenants that
+stays the same, watched by an observer; changes are recorded for some seconds, attempts to authenticate go to a sink.
+Prints one JSON document: how many operations of each kind, how many attempts, and samples of memory, file descriptors,
+threads and the store's size over time.
 """
 
 from __future__ import annotations
@@ -13,8 +15,9 @@ import random
 import sys
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
 from pathlib import Path
 
@@ -26,26 +29,30 @@ from fusion_store import (
     TokenRepository,
     get_repository,
 )
-from fusion_store.layers import Key
+from fusion_store.audit import AuditOptions
+from fusion_store.layers import Key, ObservedTokenRepository, Observer
 
 _THREADS = 4
-_TENANTS_A_THREAD = 25
+_TENANTS_A_THREAD = 10
+_VISITS = 5
 _SAMPLES = 60
 _MINUTE = timedelta(minutes=1)
+_AUDIT_KEPT = timedelta(seconds=2)
 
 
 def main(url: str, seconds: float) -> None:
     """Load the store at ``url`` for so long."""
     stop = threading.Event()
-    counts = [0] * _THREADS
     samples: list[dict[str, float]] = []
     failures: list[str] = []
-    with get_repository(url, encryption_keys=[Key.generate().reveal()], cache=True) as vault:
+    observer, attempts = Counting(), Counter[str]()
+    audit = AuditOptions(keep=_AUDIT_KEPT, attempts=lambda batch: attempts.update(a.outcome for a in batch))
+    opened = get_repository(url, encryption_keys=[Key.generate().reveal()], cache=True, audit=audit)
+    with ObservedTokenRepository(opened, observer) as vault:
 
         def live(number: int) -> None:
             try:
-                for done in _work(vault, random.Random(number)):
-                    counts[number] = done
+                for _ in _work(vault, random.Random(number)):
                     if stop.is_set():
                         return
             except BaseException as error:
@@ -58,36 +65,57 @@ def main(url: str, seconds: float) -> None:
         began = time.monotonic()
         for number in range(1, _SAMPLES + 1):
             stop.wait(max(0.0, began + seconds * number / _SAMPLES - time.monotonic()))
-            samples.append(_sample())
+            samples.append(_sample() | {"size": vault.stats().bytes_on_disk / 1024 / 1024})
         stop.set()
         for thread in threads:
             thread.join()
         vault.purge_expired()
         stats = vault.stats()
-    document = {"operations": sum(counts), "failures": failures, "samples": samples, "tenants": stats.tenants}
+    document = {
+        "operations": observer.operations,
+        "attempts": attempts,
+        "failures": failures,
+        "samples": samples,
+        "tenants": stats.tenants,
+    }
     sys.stdout.write(json.dumps(document))
 
 
-def _work(vault: TokenRepository, chance: random.Random) -> Iterator[int]:
-    """Goes on for ever; gives how many operations there were so far."""
+class Counting(Observer):
+    """Counts what succeeded."""
+
+    def __init__(self) -> None:
+        self.operations = Counter[str]()
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def operation(self, name: str) -> Iterator[None]:
+        yield
+        with self._lock:
+            self.operations[name] += 1
+
+    def refresh(self, service: str) -> AbstractContextManager[object]:
+        return self.operation("refresh")
+
+
+def _work(vault: TokenRepository, chance: random.Random) -> Iterator[None]:
+    """Goes on for ever; may be stopped wherever it yields."""
     tenants: deque[IssuedToken] = deque()
-    done = 0
     while True:
         if len(tenants) == _TENANTS_A_THREAD:
             vault.delete_tenant(tenants.popleft().metadata.tenant_hash)
         tenants.append(vault.add_api_token("soak", scopes=("read",)))
-        for _ in range(20):
+        for _ in range(_VISITS):
             issued = chance.choice(tenants)
-            done += _visit(vault, issued, chance)
-            yield done
+            _visit(vault, issued, chance)
+            yield
         replaced = chance.randrange(len(tenants))
         tenants[replaced] = vault.rotate_api_token(tenants[replaced].hash, grace=chance.choice([timedelta(0), _MINUTE]))
-        if chance.random() < 0.05:
+        if chance.random() < 0.2:
             vault.purge_expired()
-        done += 3
 
 
-def _visit(vault: TokenRepository, issued: IssuedToken, chance: random.Random) -> int:
+def _visit(vault: TokenRepository, issued: IssuedToken, chance: random.Random) -> None:
     caller = vault.validate_api_token(issued.token)
     assert caller is not None
     tenant, service = caller.tenant_hash, f"service {chance.randrange(3)}"
@@ -101,7 +129,9 @@ def _visit(vault: TokenRepository, issued: IssuedToken, chance: random.Random) -
     vault.store_credentials(tenant, service, ServiceCredentials(CredentialType.API_KEY, {"key": "k"}))
     vault.redeem_auth_code(vault.create_auth_code(tenant, service, ttl=_MINUTE))
     vault.list_oauth_tokens(tenant)
-    return 28
+    vault.audit_log(tenant_hash=tenant)
+    if chance.random() < 0.05:
+        assert vault.health().ok
 
 
 def _sample() -> dict[str, float]:
