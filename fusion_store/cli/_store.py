@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from contextvars import copy_context
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -84,7 +86,12 @@ def check(ctx: typer.Context) -> None:
 def health(
     ctx: typer.Context,
     timeout: Annotated[
-        str, typer.Option("--timeout", metavar="DURATION", help="How long to wait for the store, such as 5s or 1m.")
+        str,
+        typer.Option(
+            "--timeout",
+            metavar="DURATION",
+            help="How long the store may take to open, and then to answer, such as 5s or 1m.",
+        ),
     ] = "5s",
 ) -> None:
     """Write, read and delete a test record.
@@ -92,9 +99,13 @@ def health(
     Says whether that worked and how long it took. Exit 0 when it worked, 5 when not, 3 when there is
     no store.
     """
+    from fusion_store.backend import Probe
+
     session: Session = ctx.obj
     limit = duration("--timeout", timeout)
-    repository = session.open()
+    # Loading a driver takes its time too, and says nothing of the store.
+    session.backend()
+    repository = Probe[TokenRepository]().run(partial(copy_context().run, session.open), limit.total_seconds())
     found = repository.health(timeout=limit)
     session.output.fields(
         {
