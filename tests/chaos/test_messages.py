@@ -127,8 +127,10 @@ def test_a_connection_cut_at_any_message_is_told_as_what_it_is(
         setattr(proxy, f"cut_at_{at}", number)
         proxy.delivers, proxy.cuts = delivers, 0
         error = trial.run()
-        assert proxy.cuts == 1
         told = f"{at} {number} of {counts[at]}, delivered: {delivers}: {error!r}"
+        # What was counted may come in fewer pieces another time.
+        have_come = {"message": proxy.messages, "answer": proxy.answers}[at]
+        assert proxy.cuts == 1 or (error is None and have_come < number), told
         assert error is None or isinstance(error, Unavailable | OutcomeUnknown), told
         found = held(url, contents)
         if error is None:

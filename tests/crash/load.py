@@ -24,6 +24,7 @@ from fusion_store import (
     OutcomeUnknown,
     ServiceCredentials,
     TokenRepository,
+    Unavailable,
     get_repository,
 )
 
@@ -155,11 +156,21 @@ def tell(call: dict[str, Any]) -> None:
     os.write(1, f"{json.dumps(call)}\n".encode())
 
 
+def _opened(url: str, keys: list[str], stop: threading.Event) -> TokenRepository:
+    """The store; a server that has just been killed is waited for."""
+    while True:
+        try:
+            return get_repository(url, encryption_keys=keys or None)
+        except Unavailable:
+            if stop.wait(0.05):
+                raise
+
+
 def run(url: str, keys: list[str], threads: dict[str, dict[str, str]]) -> None:
     """Work until SIGTERM, with a thread for each name with its tenants."""
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    with get_repository(url, encryption_keys=keys or None) as vault:
+    with _opened(url, keys, stop) as vault:
         working = [threading.Thread(target=Thread(vault, name, owned, stop).run) for name, owned in threads.items()]
         for thread in working:
             thread.start()
