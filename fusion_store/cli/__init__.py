@@ -63,7 +63,7 @@ def run(arguments: Sequence[str]) -> int:
             return ExitCode.USAGE
         return report(_explain(problem, arguments), as_json=session.output.json, debug=session.debug)
     except Exception as error:
-        if isinstance(error, OutputLost) and error.closed_pipe:
+        if isinstance(error, BrokenPipeError) or (isinstance(error, OutputLost) and error.closed_pipe):
             return ExitCode.CLOSED_PIPE
         return report(error, as_json=session.output.json, debug=session.debug)
     except SystemExit as end:
