@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, MutableMapping
 from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import unquote_plus, urlencode, urlsplit, urlunsplit
 
 from fusion_store._errors import ConfigError
 from fusion_store.auth._strategy import RequestAuth
@@ -40,8 +40,9 @@ def _merged(name: str, standing: object, added: dict[str, str]) -> dict[str, Any
 
 def _with_query(url: str, added: dict[str, str]) -> str:
     parts = urlsplit(url)
-    kept = [pair for pair in parse_qsl(parts.query, keep_blank_values=True) if pair[0] not in added]
-    return urlunsplit(parts._replace(query=urlencode([*kept, *added.items()])))
+    # Letter by letter: the rest of the query may be signed.
+    kept = [pair for pair in parts.query.split("&") if pair and unquote_plus(pair.partition("=")[0]) not in added]
+    return urlunsplit(parts._replace(query="&".join([*kept, urlencode(added)])))
 
 
 def _with_cookies(header: str, added: dict[str, str]) -> str:

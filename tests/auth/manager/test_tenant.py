@@ -381,6 +381,18 @@ def test_without_anybody_to_ask_the_user_has_to_consent_first(world: World) -> N
     asyncio.run(calls())
 
 
+def test_the_rest_of_a_query_stays_as_it_is_to_the_letter(world: World) -> None:
+    world.store(HOUR)
+    request = httpx2.Request("GET", "https://api.example/items?sig=a%FFb%2f&flag&k%65y=stale&a+b=c%20d&x=")
+
+    async def calls() -> None:
+        async with world.make_manager() as manager:
+            await manager.tenant_of(world.issued.hash).apply_auth(request, "github", CONFIG)
+
+    asyncio.run(calls())
+    assert request.url.query == b"sig=a%FFb%2f&flag&a+b=c%20d&x=&key=old"
+
+
 def test_a_secret_takes_the_place_of_the_one_applied_before(world: World) -> None:
     world.store(HOUR)
     request = httpx2.Request("GET", "https://api.example/items?page=2")
