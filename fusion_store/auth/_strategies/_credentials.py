@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from base64 import b64encode
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -25,8 +26,9 @@ class _Credentials(Strategy):
         assert isinstance(secret, ServiceCredentials)
         return self._apply(config, secret.data)
 
+    @abstractmethod
     def _apply(self, config: ServiceConfig, data: Mapping[str, Any]) -> RequestAuth:
-        raise NotImplementedError
+        """Where the members of a credential belong; ``AuthError`` as ``apply`` says."""
 
 
 class Bearer(_Credentials):
